@@ -1,0 +1,59 @@
+# A newcomer's two commands: make quickstart, make test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAGE := build/typecheck
+
+.PHONY: help quickstart test lint format typecheck bench lock clean
+
+help:
+	@echo "make quickstart  install, train resnet18 on digits, export int8, verify, benchmark"
+	@echo "make test        the whole test suite"
+	@echo "make lint        ruff; make format rewrites"
+	@echo "make typecheck   mypy on the installed package"
+	@echo "make bench       measure kzoo against its peers"
+	@echo "make lock        pin the dependencies anew (needs uv)"
+
+# Both stamps hold the lock file's content, so that a change of it installs again.
+$(VENV)/run.stamp: requirements.lock setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "kzoo needs Python 3.11 to 3.13; name one with make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.lock
+	@touch $@
+
+quickstart: $(VENV)/run.stamp
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh quickstart.sh
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# On a staged install, since models/ and export/ become kzoo.models and kzoo.export only there.
+typecheck: $(VENV)/dev.stamp
+	rm -rf $(STAGE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target $(STAGE) .
+	cd $(STAGE) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/setup.cfg --cache-dir $(CURDIR)/.mypy_cache -p kzoo
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m bench.training_loop
+
+lock:
+	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --constraint constraints.txt \
+		setup.cfg --output-file requirements.lock
+	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --constraint constraints.txt \
+		--constraint requirements.lock --extra dev setup.cfg --output-file requirements-dev.lock
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
