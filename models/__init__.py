@@ -1,0 +1,142 @@
+"""kzoo.models: Keras 3 model factories with keras.applications' signature, built from stock layers only.
+
+Importing this package imports no Keras: the catalogue is plain data, a factory's module is imported when the factory
+is first asked for.
+
+Example:
+    >>> import kzoo.models
+    >>> kzoo.models.list_models("resnet*")
+    ['resnet8', 'resnet18', 'resnet34']
+    >>> model = kzoo.models.resnet18(input_shape=(32, 32, 3), classes=10)
+    >>> kzoo.models.count_macs(model)
+    555422720
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from .catalog import CATALOG, ModelRecord
+
+if TYPE_CHECKING:
+    import keras
+
+    from .convnet import cnn
+    from .mobilenet import mobilenet_v2
+    from .recurrent import lstm
+    from .resnet import resnet8, resnet18, resnet34
+    from .self_attention import attention
+
+__all__ = [
+    "CATALOG",
+    "ModelRecord",
+    "attention",
+    "cnn",
+    "count_macs",
+    "create_model",
+    "list_models",
+    "lstm",
+    "mobilenet_v2",
+    "resnet8",
+    "resnet18",
+    "resnet34",
+]
+
+
+def list_models(pattern: str = "*", *, family: str | None = None, task: str | None = None) -> list[str]:
+    """Name the models of the catalogue.
+
+    Args:
+        pattern: shell wildcards, `"resnet*"`; upper and lower case are the same.
+        family: only this family.
+        task: only `"image"` or `"sequence"`.
+
+    Returns:
+        Names in the catalogue's order; empty where nothing fits the pattern.
+
+    Raises:
+        ValueError: if no model at all has this family or task.
+    """
+    records = CATALOG.values()
+    _check_known("family", family, {record.family for record in records})
+    _check_known("task", task, {record.task for record in records})
+    return [
+        record.name
+        for record in records
+        if fnmatch.fnmatchcase(record.name, pattern.lower())
+        and family in (None, record.family)
+        and task in (None, record.task)
+    ]
+
+
+def create_model(name: str, /, **arguments: Any) -> keras.Model:
+    """Build a model of the catalogue by its name.
+
+    Args:
+        name: a name that `list_models` gives.
+        **arguments: those of the factory, `input_shape=(32, 32, 3), classes=10` for example.
+
+    Returns:
+        A functional model of stock Keras layers.
+
+    Raises:
+        ValueError: for a name that is not in the catalogue, or a value that does not fit.
+        TypeError: for an argument that the factory does not take.
+
+    Example:
+        >>> from kzoo.models import create_model
+        >>> create_model("mobilenet_v2", alpha=0.5, input_shape=(96, 96, 3), classes=5).name
+        'mobilenet_v2'
+    """
+    _check_known("model", name, CATALOG)
+    factory = _factory(CATALOG[name])
+    accepted = inspect.signature(factory).parameters
+    for argument in arguments:
+        if argument not in accepted:
+            raise TypeError(
+                f"{name} takes no argument {argument!r}. "
+                f"Received: {argument}={arguments[argument]!r}. {_nearest(argument, accepted)}"
+            )
+    return factory(**arguments)
+
+
+def count_macs(model: keras.Model) -> int:
+    """Count the multiply-accumulates of one example: convolutions, dense layers, recurrent cells and attention.
+
+    Raises:
+        ValueError: if the model is neither functional nor Sequential, or an axis of a shape is unknown.
+    """
+    from .macs import count_macs as count
+
+    return count(model)
+
+
+def _factory(record: ModelRecord) -> Callable[..., keras.Model]:
+    module, function = record.factory.split(":")
+    factory: Callable[..., keras.Model] = getattr(importlib.import_module(f".{module}", __name__), function)
+    return factory
+
+
+def _check_known(kind: str, name: str | None, known: Iterable[str]) -> None:
+    if name is not None and name not in known:
+        raise ValueError(f"There is no {kind} {name!r}. {_nearest(name, known)}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    return f"Did you mean {', '.join(close)}?" if close else f"Known: {', '.join(sorted(known))}."
+
+
+def __getattr__(name: str) -> Any:
+    if name not in CATALOG:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _factory(CATALOG[name])
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,102 @@
+"""What factories accept: every argument a user can get wrong is checked here, once.
+
+Messages say what was expected, what was received and what to do. Nothing here imports Keras.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import SupportsIndex
+
+
+def whole_number(argument: str, value: SupportsIndex, minimum: int = 1) -> int:
+    """Give `value` as an int of at least `minimum`; NumPy's integers pass, booleans and floats do not."""
+    advice = f"`{argument}` must be a whole number of at least {minimum}. Received: {argument}={value!r}. Give an int."
+    if isinstance(value, bool):
+        raise ValueError(advice)
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise ValueError(advice) from error
+    if number < minimum:
+        raise ValueError(advice)
+    return number
+
+
+def dropout_rate(value: float) -> float:
+    """Check that `value` is a share of units to drop."""
+    if not 0.0 <= value < 1.0:
+        raise ValueError(
+            f"`dropout` must be at least 0 and below 1. Received: dropout={value!r}. "
+            "It is the share of units dropped, not of units kept; 0 leaves the layer out."
+        )
+    return float(value)
+
+
+def width_multiplier(value: float) -> float:
+    """Check that `value` can multiply a number of channels."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(
+            f"`alpha` must be a positive number. Received: alpha={value!r}. "
+            "The paper uses 0.35, 0.5, 0.75, 1.0, 1.3 and 1.4."
+        )
+    return float(value)
+
+
+def image_shape(
+    input_shape: Sequence[int | None] | None, default: tuple[int, int, int], minimum: int
+) -> tuple[int | None, int | None, int]:
+    """Check `(height, width, channels)`; `None` stands for a height or width known only when the model is called.
+
+    Args:
+        input_shape: what the user gave, `None` for the default.
+        default: the factory's own shape.
+        minimum: pixels a side that the network needs; its total stride.
+    """
+    if input_shape is None:
+        return default
+    shape = _shape(input_shape, "(height, width, channels)", default)
+    height, width, channels = shape
+    if any(side is not None and side < minimum for side in (height, width)):
+        raise ValueError(
+            f"The input is too small: this network needs at least {minimum}x{minimum} pixels. "
+            f"Received: input_shape={tuple(input_shape)}. Resize the images to {minimum} pixels a side or more."
+        )
+    if channels is None:
+        raise ValueError(
+            f"The channels of `input_shape` must be known. Received: input_shape={tuple(input_shape)}. "
+            "Give a number: 1 for grey, 3 for colour, 4 with alpha."
+        )
+    return height, width, channels
+
+
+def sequence_shape(
+    input_shape: Sequence[int | None] | None, default: tuple[int, int], *, fixed_steps: bool
+) -> tuple[int | None, int]:
+    """Check `(steps, features)`; `None` stands for steps known only when the model is called.
+
+    Args:
+        input_shape: what the user gave, `None` for the default.
+        default: the factory's own shape.
+        fixed_steps: whether the network has weights for every step.
+    """
+    if input_shape is None:
+        return default
+    steps, features = _shape(input_shape, "(steps, features)", default)
+    if features is None or (fixed_steps and steps is None):
+        raise ValueError(
+            f"`input_shape` must say how many {'steps and ' if fixed_steps else ''}features there are. "
+            f"Received: input_shape={tuple(input_shape)}. Give numbers, for example {default}."
+        )
+    return steps, features
+
+
+def _shape(value: object, axes: str, default: tuple[int, ...]) -> tuple[int | None, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != len(default):
+        raise ValueError(
+            f"`input_shape` must be {axes}, without the batch axis. Received: input_shape={value!r}. "
+            f"Give {len(default)} numbers, for example {default}."
+        )
+    return tuple(None if size is None else whole_number("input_shape[...]", size) for size in value)

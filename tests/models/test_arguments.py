@@ -1,0 +1,73 @@
+"""Wrong arguments: what was expected, what was received, what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from kzoo.models import CATALOG, create_model
+
+
+@pytest.mark.parametrize("name", CATALOG)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"classes": 0}, r"`classes` must be a whole number of at least 1\. Received: classes=0"),
+        ({"classes": 2.0}, r"Received: classes=2\.0"),
+        ({"classes": True}, "Received: classes=True"),
+        ({"pooling": "mean", "include_top": False}, "`pooling` must be None or one of .*'avg'.*pooling='mean'"),
+        ({"pooling": "avg"}, "`pooling` must be None when `include_top` is True.*Leave pooling out"),
+        ({"dropout": 1.0}, r"`dropout` must be at least 0 and below 1.*dropout=1\.0"),
+        ({"dropout": -0.1}, "dropout=-0.1"),
+        ({"classifier_activation": "softmaxx"}, "`classifier_activation` must be the name.*'softmaxx'"),
+        ({"weights": "imagenet"}, r"`weights` must be None or the path of a `\.weights\.h5` file.*kzoo\.load"),
+        ({"weights": "/nowhere/a.weights.h5"}, "must name a file that exists"),
+        ({"weights": 3}, "Received: weights=3"),
+        ({"input_shape": (8,)}, "must be .*without the batch axis.*for example"),
+        ({"input_shape": (1, 8, 8, 3)}, "must be .*without the batch axis"),
+        ({"input_shape": 8}, "input_shape=8"),
+        ({"input_shape": "8x8x3"}, "input_shape='8x8x3'"),
+    ],
+)
+def test_every_factory_refuses(name: str, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_model(name, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("cnn", {"input_shape": (8, 8, 0)}, r"`input_shape\[\.\.\.\]` must be a whole number of at least 1"),
+        ("cnn", {"input_shape": (8, 8, None)}, "channels of `input_shape` must be known"),
+        ("cnn", {"activation": "rilu"}, "`activation` must be the name of a Keras activation.*'rilu'.*'relu'"),
+        ("resnet8", {"activation": keras.activations.relu}, "`activation` must be the name"),
+        ("resnet18", {"input_shape": (1, 1, 3)}, r"too small: this network needs at least 8x8.*\(1, 1, 3\)"),
+        ("mobilenet_v2", {"alpha": 0}, "`alpha` must be a positive number"),
+        ("mobilenet_v2", {"alpha": float("nan")}, "`alpha` must be a positive number"),
+        ("lstm", {"units": 0}, "`units` must be a whole number of at least 1"),
+        ("lstm", {"depth": 0}, "`depth` must be"),
+        ("lstm", {"input_shape": (8, None)}, "how many features"),
+        ("attention", {"input_shape": (None, 3)}, "how many steps and features"),
+        ("attention", {"units": 10, "heads": 4}, "multiple of `heads`.*units=10, heads=4.*units=8"),
+        ("attention", {"pooling": "last", "include_top": False}, "`pooling` must be None or one of 'avg', 'max'"),
+    ],
+)
+def test_a_factory_refuses(name: str, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        create_model(name, **arguments)
+
+
+def test_numpy_integers_and_lists_are_shapes_too() -> None:
+    model = create_model("resnet8", input_shape=[np.int64(8), np.int32(8), 1], classes=np.int64(3))
+    assert model.input_shape == (None, 8, 8, 1) and model.output_shape == (None, 3)
+
+
+def test_channels_first_is_refused() -> None:
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="need the data format 'channels_last'"):
+            create_model("cnn")
+    finally:
+        keras.config.set_image_data_format("channels_last")

@@ -1,0 +1,195 @@
+"""Every factory: saving, features, odd inputs, learning."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import kzoo.models as zoo
+import numpy as np
+import pytest
+
+NAMES = list(reversed(zoo.CATALOG))  # the largest first
+
+# Arguments that differ from every default, small enough to be quick.
+NON_DEFAULT: dict[str, dict[str, Any]] = {
+    "cnn": {"input_shape": (8, 8, 1), "activation": "silu"},
+    "resnet8": {"input_shape": (20, 12, 4), "activation": "relu6"},
+    "resnet18": {"input_shape": (66, 70, 1), "activation": "leaky_relu"},
+    "resnet34": {"input_shape": (17, 16, 3), "activation": "elu"},
+    "mobilenet_v2": {"input_shape": (33, 40, 1), "alpha": 0.35, "activation": "hard_silu"},
+    "lstm": {"input_shape": (7, 3), "units": 5, "depth": 3},
+    "attention": {"input_shape": (7, 3), "units": 6, "depth": 1, "heads": 3, "activation": "gelu"},
+}
+COMMON = {"classes": 3, "classifier_activation": None, "dropout": 0.3, "name": "renamed"}
+
+LOAD_EVERYTHING = """
+import json, sys
+from pathlib import Path
+import keras, numpy as np
+differences = {}
+for path in sorted(Path(sys.argv[1]).glob("*.keras")):
+    model = keras.saving.load_model(path)
+    expected = np.load(path.with_suffix(".npz"))
+    differences[path.stem] = float(np.abs(model.predict_on_batch(expected["x"]) - expected["y"]).max())
+print(json.dumps({"differences": differences, "kzoo": [m for m in sys.modules if m.split(".")[0] == "kzoo"]}))
+"""
+
+
+def example(shape: tuple[int, ...], batch: int, seed: int = 0) -> Any:
+    """Give a batch: pixels for images, measurements in some unit for sequences."""
+    rng = np.random.default_rng(seed)
+    if len(shape) == 3:
+        return rng.integers(0, 256, (batch, *shape)).astype("float32")
+    return rng.normal(3.0, 2.0, (batch, *shape)).astype("float32")
+
+
+def small_shape(name: str) -> tuple[int, ...]:
+    return (16, 16, 3) if zoo.CATALOG[name].task == "image" else (6, 4)
+
+
+def test_every_model_loads_where_kzoo_was_never_imported(tmp_path: Path) -> None:
+    assert NON_DEFAULT.keys() == zoo.CATALOG.keys()
+    rng = np.random.default_rng(5)
+    for name, arguments in NON_DEFAULT.items():
+        model = zoo.create_model(name, **arguments, **COMMON)
+        assert model.name == "renamed"
+        x = example(arguments["input_shape"], batch=3)
+        if zoo.CATALOG[name].task == "sequence":
+            model.get_layer("normalization").adapt(x)
+        for weight in model.trainable_weights:
+            weight.assign(weight.numpy() + rng.normal(0, 0.02, weight.shape))
+        model.save(tmp_path / f"{name}.keras")
+        np.savez(tmp_path / f"{name}.npz", x=x, y=model.predict_on_batch(x))
+    command = [sys.executable, "-c", LOAD_EVERYTHING, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["kzoo"] == []
+    assert answer["differences"].keys() == zoo.CATALOG.keys()
+    assert max(answer["differences"].values()) < 1e-6, answer
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_gradient_step_lowers_the_loss(name: str) -> None:
+    keras.utils.set_random_seed(11)
+    model = zoo.create_model(name, input_shape=small_shape(name), classes=3)
+    x, y = example(small_shape(name), batch=12), np.arange(12) % 3
+    if zoo.CATALOG[name].task == "sequence":
+        model.get_layer("normalization").adapt(x)
+    before = [weight.numpy().copy() for weight in model.trainable_weights]
+    # Eager: tracing a graph for two steps costs more than the steps.
+    model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", run_eagerly=True)
+    first, second = (float(model.train_on_batch(x, y)) for _ in range(2))
+    assert second < first
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        if "kernel" in weight.path:
+            assert np.abs(weight.numpy() - old).max() > 0, f"{weight.path} is not trained"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_without_the_classifier(name: str) -> None:
+    shape = small_shape(name)
+    x = example(shape, batch=2)
+    full = zoo.create_model(name, input_shape=shape, include_top=False)
+    features = full.predict_on_batch(x)
+    axes = tuple(range(1, features.ndim - 1))
+    assert features.ndim == len(shape) + 1
+    poolings = {"avg": features.mean(axis=axes), "max": features.max(axis=axes)}
+    if name == "lstm":
+        poolings["last"] = features[:, -1]
+    for pooling, expected in poolings.items():
+        model = zoo.create_model(name, input_shape=shape, include_top=False, pooling=pooling)
+        model.set_weights(full.get_weights())
+        if zoo.CATALOG[name].task == "sequence":
+            model.get_layer("normalization").finalize_state()
+        np.testing.assert_allclose(model.predict_on_batch(x), expected, atol=1e-5 * np.abs(expected).max())
+    assert "predictions" not in [layer.name for layer in full.layers]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_inputs(name: str) -> None:
+    image = zoo.CATALOG[name].task == "image"
+    shapes = [(37, 29, 1), (67, 101, 4)] if image else [(1, 3), (13, 1)]
+    for shape in shapes:
+        model = zoo.create_model(name, input_shape=shape, classes=5)
+        x = example(shape, batch=3)
+        together = model.predict_on_batch(x)
+        assert together.shape == (3, 5)
+        np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(model.predict_on_batch(x[1:2]), together[1:2], atol=1e-5)
+    one_class = zoo.create_model(name, input_shape=shapes[0], classes=1, classifier_activation="sigmoid")
+    probability = one_class.predict_on_batch(example(shapes[0], batch=1))
+    assert probability.shape == (1, 1) and 0 <= probability[0, 0] <= 1
+
+
+@pytest.mark.parametrize("name", zoo.list_models(task="image"))
+def test_smallest_images(name: str) -> None:
+    smallest = 4 if name == "resnet8" else 8
+    model = zoo.create_model(name, input_shape=(smallest, smallest, 3), classes=2)
+    assert np.isfinite(model.predict_on_batch(example((smallest, smallest, 3), batch=2))).all()
+    with pytest.raises(ValueError, match=rf"too small.*at least {smallest}x{smallest}.*Received.*Resize"):
+        zoo.create_model(name, input_shape=(40, smallest - 1, 3))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_up_to_64_pixels_the_network_divides_by_8_and_beyond_by_32(name: str) -> None:
+    small = zoo.create_model(name, input_shape=(64, 80, 3), include_top=False)
+    large = zoo.create_model(name, input_shape=(65, 96, 3), include_top=False)
+    assert small.output_shape[1:3] == (8, 10)
+    assert large.output_shape[1:3] == (3, 3)
+
+
+@pytest.mark.parametrize("name", [*zoo.list_models(task="image"), "lstm"])
+def test_sizes_known_only_when_called(name: str) -> None:
+    image = zoo.CATALOG[name].task == "image"
+    shape = (None, None, 3) if image else (None, 4)
+    model = zoo.create_model(name, input_shape=shape, classes=2)
+    fixed = zoo.create_model(name, input_shape=(72, 80, 3) if image else (6, 4), classes=2)
+    model.set_weights(fixed.get_weights())
+    x = example(fixed.input_shape[1:], batch=2)
+    np.testing.assert_allclose(model.predict_on_batch(x), fixed.predict_on_batch(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_layers_are_stock_and_known_to_the_bridge(name: str) -> None:
+    tf_keras = pytest.importorskip("tf_keras")
+    model = zoo.create_model(name, input_shape=small_shape(name), dropout=0.1)
+    for layer in model.layers:
+        kind = type(layer).__name__
+        assert getattr(keras.layers, kind) is type(layer)
+        assert hasattr(tf_keras.layers, kind)
+    first = model.layers[1]
+    assert first.name == ("rescaling" if zoo.CATALOG[name].task == "image" else "normalization")
+
+
+def test_half_precision_keeps_the_probabilities_in_float32() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        for name in ("cnn", "lstm"):
+            model = zoo.create_model(name, input_shape=small_shape(name))
+            assert model.output.dtype == "float32"
+            assert model.get_layer("block1_conv" if name == "cnn" else "lstm1").compute_dtype == "bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_weights_come_from_a_file(tmp_path: Path) -> None:
+    source = zoo.resnet8(input_shape=(8, 8, 1), classes=3)
+    path = tmp_path / "digits.weights.h5"
+    source.save_weights(path)
+    x = example((8, 8, 1), batch=2)
+    copy = zoo.resnet8(input_shape=(8, 8, 1), classes=3, weights=path)
+    np.testing.assert_array_equal(copy.predict_on_batch(x), source.predict_on_batch(x))
+    features = zoo.resnet8(input_shape=(8, 8, 1), include_top=False, weights=str(path))
+    for weight, expected in zip(features.get_weights(), source.get_weights(), strict=False):
+        np.testing.assert_array_equal(weight, expected)
+    with pytest.raises(ValueError, match=r"do not fit 'resnet8'.*Received: weights=.*digits\.weights\.h5"):
+        zoo.resnet8(input_shape=(8, 8, 1), classes=4, weights=path)
+    path.write_bytes(b"not HDF5")
+    with pytest.raises(ValueError, match="do not fit"):
+        zoo.resnet8(weights=path)
