@@ -1,0 +1,22 @@
+"""Data: names, folders, files and arrays become one kind of dataset. Imports neither Keras nor TensorFlow."""
+
+from __future__ import annotations
+
+from .builtin import list_datasets
+from .dataset import Dataset, DatasetInfo, Split, match_classes
+from .images import decode_image
+from .inputs import read_input
+from .open import open_dataset
+from .spec import InputSpec
+
+__all__ = [
+    "Dataset",
+    "DatasetInfo",
+    "InputSpec",
+    "Split",
+    "decode_image",
+    "list_datasets",
+    "match_classes",
+    "open_dataset",
+    "read_input",
+]

@@ -1,0 +1,167 @@
+"""A dataset: its three splits, its classes and what identifies it."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kzoo.errors import DataError, UsageError
+
+from .spec import InputSpec
+
+Array = NDArray[Any]
+Labels = NDArray[np.int64]
+
+SPLITS = ("train", "val", "test")
+
+
+class Split(abc.ABC):
+    """A sized, indexable part of a dataset; samples are read when they are asked for.
+
+    Attributes:
+        labels: `(samples,)` int64, indices into the dataset's classes.
+    """
+
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abc.abstractmethod
+    def load(self, indices: ArrayLike) -> Array:
+        """Read samples by position.
+
+        Args:
+            indices: `(batch,)` whole numbers.
+
+        Returns:
+            `(batch, height, width, channels)` uint8 for images, `(batch, steps, features)` float32 for sequences.
+
+        Raises:
+            DataError: A file that has changed since the dataset was opened and cannot be read any more.
+        """
+
+    @abc.abstractmethod
+    def name(self, index: int) -> str:
+        """Say where a sample comes from: a file's path, or a place in an array such as `train[12]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """A dataset that is known by name.
+
+    Attributes:
+        name: What `open_dataset` takes.
+        description: One line.
+        classes: The number of classes.
+        shape: One sample as an image: `(height, width, channels)`.
+        offline: Whether it opens now without a network.
+    """
+
+    name: str
+    description: str
+    classes: int
+    shape: tuple[int, ...]
+    offline: bool
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled samples in three splits that share none.
+
+    Attributes:
+        name: Short, for reports.
+        source: What was opened: a name or a path.
+        classes: Class names; a label is a place in them.
+        input: Kind and shape of one sample.
+        train: What the model learns from.
+        val: What checkpoints and settings are chosen by.
+        test: What figures are reported on.
+        fingerprint: SHA-256 of the content, the same on every machine; it does not depend on seed or size.
+        skipped: Images that could not be read, each with the reason.
+    """
+
+    name: str
+    source: str
+    classes: tuple[str, ...]
+    input: InputSpec
+    train: Split
+    val: Split
+    test: Split
+    fingerprint: str
+    skipped: tuple[str, ...] = ()
+
+    def split(self, name: str) -> Split:
+        """Give a split by its name.
+
+        Raises:
+            UsageError: For another name than train, val and test.
+        """
+        if name not in SPLITS:
+            raise UsageError(f"Expected a split out of {', '.join(SPLITS)}. Received: split={name!r}.")
+        chosen: Split = getattr(self, name)
+        return chosen
+
+    def describe(self) -> dict[str, Any]:
+        """Give all that is known without reading samples, in values that JSON can hold."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "input": dataclasses.asdict(self.input),
+            "classes": list(self.classes),
+            "splits": {name: self._describe_split(name) for name in SPLITS},
+            "skipped": list(self.skipped),
+        }
+
+    def _describe_split(self, name: str) -> dict[str, Any]:
+        split = self.split(name)
+        counts = np.bincount(split.labels, minlength=len(self.classes)).tolist()
+        return {"samples": len(split), "per_class": dict(zip(self.classes, counts, strict=True))}
+
+
+class _RelabelledSplit(Split):
+    """The same samples under other labels."""
+
+    def __init__(self, split: Split, labels: Labels) -> None:
+        self._split = split
+        self.labels = labels
+
+    def load(self, indices: ArrayLike) -> Array:
+        return self._split.load(indices)
+
+    def name(self, index: int) -> str:
+        return self._split.name(index)
+
+
+def match_classes(dataset: Dataset, model_classes: Sequence[str]) -> Dataset:
+    """Bring a dataset's labels into the order of a trained model's classes.
+
+    A dataset may lack some of the model's classes; the model must know all of the dataset's.
+
+    Raises:
+        DataError: A class that the model does not know.
+    """
+    known = tuple(model_classes)
+    if dataset.classes == known:
+        return dataset
+    unknown = [name for name in dataset.classes if name not in known]
+    if unknown:
+        raise DataError(
+            f"{dataset.name} has labels that are not the model's: {_some(unknown)}. The model knows {_some(known)}. "
+            "Use data with the model's classes, or train on this data first."
+        )
+    places = np.array([known.index(name) for name in dataset.classes], np.int64)
+    train, val, test = (_RelabelledSplit(split, places[split.labels]) for split in map(dataset.split, SPLITS))
+    return dataclasses.replace(dataset, classes=known, train=train, val=val, test=test)
+
+
+def _some(names: Sequence[str], limit: int = 10) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

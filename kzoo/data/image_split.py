@@ -1,0 +1,101 @@
+"""Splits whose images are made when asked for, and kept where memory allows."""
+
+from __future__ import annotations
+
+import abc
+import logging
+import math
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .dataset import Labels, Split
+from .images import Pixels, read_image
+from .options import Cache
+from .spec import InputSpec
+from .system import available_memory, spans, thread_pool
+
+logger = logging.getLogger(__name__)
+
+_MEMORY_SHARE = 4  # kept where the whole split takes no more than a quarter of the memory that is free
+
+
+class ImageSplit(Split):
+    """Images decoded by threads, one by one.
+
+    With `cache="auto"` the decoded pixels stay in memory when those of the whole split take at most a quarter of
+    what is free at the first `load`, so that a second epoch decodes nothing; with `"none"` memory stays flat.
+    """
+
+    def __init__(self, labels: Labels, spec: InputSpec, cache: Cache) -> None:
+        self.labels = labels
+        self.spec = spec
+        self._kept: _Kept | None = None
+        self._undecided = cache == "auto"
+        self._deciding = threading.Lock()
+
+    @abc.abstractmethod
+    def _read(self, index: int) -> Pixels:
+        """Decode one image to `(height, width, channels)`."""
+
+    def load(self, indices: ArrayLike) -> Pixels:
+        """See `Split.load`."""
+        wanted = np.asarray(indices, np.int64)
+        kept = self._keep()
+        if kept is None:
+            return self._decode(wanted)
+        new = wanted[~kept.filled[wanted]]
+        if len(new):
+            kept.pixels[new] = self._decode(new)
+            kept.filled[new] = True
+        return kept.pixels[wanted]
+
+    def _decode(self, indices: NDArray[np.int64]) -> Pixels:
+        pixels = np.empty((len(indices), *self.spec.shape), np.uint8)
+
+        def decode(places: range) -> None:
+            for place in places:
+                pixels[place] = self._read(int(indices[place]))
+
+        # Some images a task: for small ones the hand-over costs as much as the decoding.
+        list(thread_pool().map(decode, spans(len(indices))))
+        return pixels
+
+    def _keep(self) -> _Kept | None:
+        with self._deciding:
+            if self._undecided:
+                self._undecided = False
+                size = len(self) * math.prod(self.spec.shape)
+                if size * _MEMORY_SHARE <= available_memory():
+                    self._kept = _Kept(len(self), self.spec)
+                else:
+                    logger.info("%.1f GB of pixels do not fit into memory: decoded anew each epoch", size / 1e9)
+        return self._kept
+
+
+class _Kept:
+    """Pixels of a whole split, and which of them are there already."""
+
+    def __init__(self, samples: int, spec: InputSpec) -> None:
+        # The system hands out the pages when they are first written.
+        self.pixels = np.empty((samples, *spec.shape), np.uint8)
+        self.filled = np.zeros(samples, np.bool_)
+
+
+class FileSplit(ImageSplit):
+    """Image files under one folder."""
+
+    def __init__(self, root: Path, paths: Sequence[str], labels: Labels, spec: InputSpec, cache: Cache) -> None:
+        super().__init__(labels, spec, cache)
+        self._root = root
+        self._paths = paths
+
+    def _read(self, index: int) -> Pixels:
+        return read_image(self._root / self._paths[index], self.spec)
+
+    def name(self, index: int) -> str:
+        """See `Split.name`."""
+        return str(self._root / self._paths[index])
