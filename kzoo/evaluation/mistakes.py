@@ -1,0 +1,105 @@
+"""The predictions that went wrong: which ones, and which classes they mix up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from .metrics import Metrics
+
+
+class Samples(Protocol):
+    """What is needed of a split to show its samples; `kzoo.data.Split` fits."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """`(samples,)` class indices."""
+
+    def load(self, indices: np.ndarray) -> np.ndarray:
+        """Return the samples, `(len(indices), *shape)`."""
+
+    def name(self, index: int) -> str:
+        """Return a name that finds the sample again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistakes:
+    """Wrong predictions with the samples that caused them, the most confident first."""
+
+    samples: np.ndarray
+    """`(count, height, width, channels)` pixels 0 to 255, or `(count, steps, features)` sequences."""
+    labels: np.ndarray
+    """`(count,)` true class indices."""
+    probabilities: np.ndarray
+    """`(count, classes)`."""
+    names: Sequence[str]
+    """File name, or place in the dataset, of each sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfusedPair:
+    """Samples of one class that were taken for another."""
+
+    true: str
+    """Name of the class they belong to."""
+    predicted: str
+    """Name of the class they were taken for."""
+    count: int
+    """Number of such samples."""
+    support: int
+    """All samples of the true class."""
+
+
+def worst_mistakes(probabilities: np.ndarray, labels: np.ndarray, limit: int = 24) -> np.ndarray:
+    """Find the wrong predictions the model was surest of.
+
+    Args:
+        probabilities: `(samples, classes)`.
+        labels: `(samples,)` class indices.
+        limit: how many to return at most.
+
+    Returns:
+        Indices of samples, the most confident mistake first; empty if every prediction is right.
+    """
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
+    return wrong[order][:limit]
+
+
+def collect_mistakes(split: Samples, probabilities: np.ndarray, limit: int = 24) -> Mistakes:
+    """Load the worst mistakes of a split, as a report shows them.
+
+    Args:
+        split: the samples that were predicted; only the mistakes are loaded.
+        probabilities: `(samples, classes)`, in the order of the split.
+        limit: how many to load at most.
+    """
+    worst = worst_mistakes(probabilities, split.labels, limit)
+    return Mistakes(
+        samples=split.load(worst) if len(worst) else np.zeros((0, 0, 0)),
+        labels=split.labels[worst],
+        probabilities=probabilities[worst],
+        names=[split.name(int(index)) for index in worst],
+    )
+
+
+def most_confused(metrics: Metrics, limit: int = 10) -> list[ConfusedPair]:
+    """List the pairs of classes that are mixed up most often, by count, then by share of the true class."""
+    wrong = np.array(metrics.confusion)
+    np.fill_diagonal(wrong, 0)
+    support = np.array([record.support for record in metrics.classes])
+    rows, columns = np.nonzero(wrong)
+    # lexsort sorts by its last key first.
+    order = np.lexsort((support[rows], -wrong[rows, columns]))[:limit]
+    return [
+        ConfusedPair(
+            true=metrics.classes[row].name,
+            predicted=metrics.classes[column].name,
+            count=int(wrong[row, column]),
+            support=int(support[row]),
+        )
+        for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True)
+    ]
