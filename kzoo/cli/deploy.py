@@ -1,0 +1,109 @@
+"""`kzoo export` and `kzoo benchmark`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from .evaluate import RUNTIME
+from .terminal import load_keras, say, show_json, show_table
+
+if TYPE_CHECKING:
+    from kzoo.export import ExportResult, TensorFacts
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option("--quantize", type=click.Choice(["fp32", "int8"]), default="fp32", show_default=True)
+@click.option("--data", help="Other data to calibrate and verify on. Default: the run's own.")
+@click.option(
+    "--max-drop",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Largest accepted drop of accuracy, percentage points.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Default: model.QUANTIZE.tflite in the run.")
+@click.option("--force", is_flag=True, help="Replace a file that stands at --out.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def export(
+    run: str,
+    quantize: Literal["fp32", "int8"],
+    data: str | None,
+    max_drop: float,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write a .tflite file of a run, run it against the Keras model, and print its path last."""
+    load_keras()
+    from kzoo.exporting import export_model
+
+    result = export_model(run, out, quantize=quantize, data=data, max_drop=max_drop / 100, overwrite=force)
+    if as_json:
+        show_json(result.model_dump(mode="json"))
+        return
+    for line in _summary(result):
+        say(line)
+    click.echo(str(result.path))
+
+
+def _summary(result: ExportResult) -> list[str]:
+    parity = result.parity
+    given, answered = result.inputs[0], result.outputs[0]
+    lines = [
+        f"{result.quantize}: {result.size:,} bytes, {result.gzip_size:,} gzipped",
+        f"input  {_tensor(given)}",
+        f"output {_tensor(answered)}",
+        f"operators {', '.join(f'{each.count} {each.name}' for each in result.operators)}",
+        f"against Keras on {parity.samples:,} validation samples: same answer on {100 * parity.agreement:.2f} %, "
+        f"largest difference {parity.max_difference:.2g}",
+    ]
+    if result.accuracy_keras is not None and result.accuracy_tflite is not None:
+        lines.append(
+            f"accuracy {100 * result.accuracy_keras:.2f} % Keras, {100 * result.accuracy_tflite:.2f} % file, "
+            f"drop {100 * result.drop:+.2f} points of at most {100 * result.max_drop:.2f}"
+        )
+    if result.stateful:
+        lines.append("the file keeps its state between calls: call reset_all_variables() between independent inputs")
+    return lines
+
+
+def _tensor(facts: TensorFacts) -> str:
+    shape = "×".join(map(str, facts.shape))
+    scaled = f", value = {facts.scale:.6g} × (q − {facts.zero_point})" if facts.scale is not None else ""
+    return f"{facts.name} {shape} {facts.dtype}{scaled}"
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="Timed runs a file.")
+@RUNTIME
+@click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
+def benchmark(files: tuple[Path, ...], threads: int, runs: int, runtime: str, as_json: bool) -> None:
+    """Time .tflite files on this machine, interleaved, and show their sizes."""
+    from kzoo.export import benchmark_many
+
+    results = benchmark_many(files, threads=threads, runs=runs, runtime=runtime)
+    if as_json:
+        show_json([{**dataclasses.asdict(result), "path": str(result.path)} for result in results])
+        return
+    rows = [
+        (
+            str(result.path),
+            f"{result.p50_ms:.3f} ms",
+            f"{result.p90_ms:.3f} ms",
+            str(result.runs),
+            f"{result.size:,} B",
+            f"{result.gzip_size:,} B",
+            "unknown" if result.peak_memory is None else f"{result.peak_memory / 1e6:,.1f} MB",
+        )
+        for result in results
+    ]
+    columns = ("file", "p50", "p90", "runs", "size", "gzipped", "peak memory")
+    show_table(columns, rows, right=columns[1:])
+    say(f"{results[0].runtime}, {results[0].threads} thread(s), batch 1")

@@ -1,0 +1,59 @@
+"""`kzoo evaluate` and `kzoo predict`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from .terminal import load_keras, show_facts, show_json
+
+RUNTIME = click.option(
+    "--runtime", type=click.Choice(["litert", "tflite-runtime"]), default="litert", help="What runs a .tflite file."
+)
+
+
+@click.command()
+@click.argument("source", metavar="RUN_OR_TFLITE")
+@click.option("--data", help="Other data than the model was trained on, with the model's classes.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@RUNTIME
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, with `accuracy`.")
+def evaluate(source: str, data: str | None, split: str, runtime: str, as_json: bool) -> None:
+    """Measure a run, a .keras or a .tflite file on data."""
+    _load_what_it_needs(source)
+    from kzoo.evaluation import summary_rows
+    from kzoo.evaluation.measure import evaluate as measure
+
+    metrics = measure(source, data, split=split, runtime=runtime)
+    if as_json:
+        show_json(metrics.model_dump(mode="json"))
+    else:
+        show_facts(summary_rows(metrics))
+
+
+@click.command()
+@click.argument("source", metavar="RUN_OR_TFLITE")
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to name.")
+@RUNTIME
+@click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
+def predict(source: str, inputs: tuple[Path, ...], top: int, runtime: str, as_json: bool) -> None:
+    """Classify images or .npy arrays."""
+    _load_what_it_needs(source)
+    from kzoo.evaluation.predict import predict as ask
+
+    predictions = ask(source, inputs, top=top, runtime=runtime)
+    if as_json:
+        show_json([dataclasses.asdict(prediction) for prediction in predictions])
+        return
+    for prediction in predictions:
+        pairs = zip(prediction.classes, prediction.probabilities, strict=True)
+        click.echo(f"{prediction.input}: " + ", ".join(f"{name} {100 * share:.1f}%" for name, share in pairs))
+
+
+def _load_what_it_needs(source: str) -> None:
+    """A `.tflite` file is run without Keras and TensorFlow."""
+    if not source.endswith(".tflite"):
+        load_keras()

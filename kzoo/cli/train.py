@@ -1,0 +1,99 @@
+"""`kzoo train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .terminal import TerminalReporter, load_keras, say, show_facts
+
+
+@click.command()
+@click.argument("model")
+@click.option("--data", help="Built-in dataset, folder of class folders, or .npz. Default: digits.")
+@click.option("--recipe", help="Packaged recipe or YAML file. Default: the packaged one that fits best.")
+@click.option("--weights", help="Run or .keras file of the same architecture to start from.")
+@click.option("--epochs", type=click.IntRange(1), help="Override the recipe.")
+@click.option("--batch-size", type=click.IntRange(1), help="Override the recipe.")
+@click.option("--seed", type=click.IntRange(0), help="Of data order, augmentation, initial weights and splits.")
+@click.option("--set", "settings", multiple=True, metavar="K=V", help="Override any value: optimizer.learning_rate=0.1")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory. Default: runs/MODEL.DATASET-N")
+@click.option(
+    "--resume", is_flag=True, help="Continue the unfinished run at --out, or the last one of this model and data."
+)
+@click.option("--force", is_flag=True, help="Replace a run that stands at --out.")
+@click.option(
+    "--dry-run", is_flag=True, help="Build everything, run two steps, say what a run would take, write nothing."
+)
+def train(
+    model: str,
+    data: str | None,
+    recipe: str | None,
+    weights: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    seed: int | None,
+    settings: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    r"""Train MODEL on data. Prints the run directory last.
+
+    \b
+    kzoo train resnet18
+    kzoo train mobilenet_v2 --data photos/ --epochs 20
+    kzoo train resnet8 --data cifar10 --set optimizer.learning_rate=0.05 --set augmentation.flip=horizontal
+    """
+    from kzoo.recipes import parse_setting
+    from kzoo.zoo import find_record
+
+    # What can be wrong is found before Keras is imported.
+    find_record(model)
+    overrides = dict(parse_setting(setting) for setting in settings)
+    given = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "transfer.weights": weights}
+    overrides.update({key: value for key, value in given.items() if value is not None})
+    if dry_run and (resume or force):
+        raise click.UsageError("--dry-run goes with neither --resume nor --force.")
+    load_keras()
+    from kzoo import training
+
+    if dry_run:
+        plan = training.make_plan(training.resolve_recipe(model, data, recipe=recipe, overrides=overrides))
+        for line in training.describe(plan):
+            say(line)
+        _show_dry_run(training.dry_run(plan))
+        return
+    run = training.train(
+        model,
+        data,
+        recipe=recipe,
+        settings=overrides,
+        out=out,
+        resume=resume,
+        force=force,
+        reporter=TerminalReporter(),
+    )
+    metrics = run.metrics
+    say(f"test accuracy {metrics.accuracy:.4f} on {metrics.samples:,} samples, best epoch {run.info.best_epoch}")
+    say(f"report {run.path / 'report.html'}")
+    click.echo(str(run.path))
+
+
+def _show_dry_run(result: object) -> None:
+    from kzoo.training import DryRun
+    from kzoo.training.reporter import clock
+
+    assert isinstance(result, DryRun)
+    show_facts(
+        [
+            ("Parameters", f"{result.parameters:,}"),
+            ("Multiply-adds", f"{result.macs:,} a sample"),
+            ("Step", f"{1000 * result.step_seconds:,.1f} ms"),
+            ("Expected time", f"{clock(result.expected_seconds)} for all training steps"),
+            ("Peak memory", f"{result.peak_memory / 1e6:,.0f} MB"),
+            ("Loss after two steps", f"{result.loss:.4f}"),
+        ]
+    )

@@ -1,0 +1,65 @@
+"""Classify single files; the same for Keras models and `.tflite` files.
+
+A device that has only a runtime, NumPy and Pillow can do this: nothing here needs more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kzoo.data import read_input
+from kzoo.errors import UsageError
+from kzoo.source import open_source
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of one input.
+
+    Attributes:
+        input: The file.
+        classes: Names, the most probable first.
+        probabilities: Of these classes, 0 to 1.
+    """
+
+    input: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+def predict(
+    source: Any, inputs: Iterable[str | Path], *, top: int = 5, runtime: str = "litert", threads: int = 1
+) -> list[Prediction]:
+    """Classify single files.
+
+    Args:
+        source: A run, a `.keras` or `.tflite` file, or a `keras.Model`.
+        inputs: Image files, or `.npy` arrays of the model's input shape.
+        top: How many classes to name at most.
+        runtime: What runs a `.tflite`.
+        threads: Of that runtime.
+
+    Raises:
+        KzooError: There is no such model, or a file cannot be read.
+    """
+    if top < 1:
+        raise UsageError(f"Expected at least one class to name, received top={top}.")
+    opened = open_source(source, runtime=runtime, threads=threads)
+    found = []
+    for path in inputs:
+        sample = read_input(path, opened.input)
+        probabilities = opened.predict(sample[np.newaxis])[0]
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        found.append(
+            Prediction(
+                input=str(path),
+                classes=tuple(opened.classes[index] for index in best),
+                probabilities=tuple(float(probabilities[index]) for index in best),
+            )
+        )
+    return found

@@ -1,0 +1,207 @@
+"""The run directory: the one currency between kzoo's commands."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kzoo.data import InputSpec
+from kzoo.errors import RunError
+from kzoo.evaluation.metrics import Metrics
+from kzoo.files import write_json, write_text
+from kzoo.recipes import Recipe, dump_recipe, load_recipe
+
+MODEL = "model.keras"
+INFO = "run.json"
+RECIPE = "recipe.yaml"
+HISTORY = "history.csv"
+METRICS = "metrics.json"
+LABELS = "labels.txt"
+CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"
+REPORT = "report.html"
+
+
+class DataFacts(BaseModel):
+    """What a run was trained on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    fingerprint: str
+    train: int
+    val: int
+    test: int
+    skipped: int
+
+
+class RunInfo(BaseModel):
+    """The content of `run.json`."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    format: Literal[1] = 1
+    # training: begun and not ended, by now or by a kill; interrupted: ended by Ctrl-C; failed: see the terminal.
+    status: Literal["training", "interrupted", "failed", "done"]
+    model: str
+    arguments: dict[str, Any]
+    task: Literal["image", "sequence"]
+    classes: tuple[str, ...]
+    input: InputSpec
+    data: DataFacts
+    seed: int
+    parameters: int
+    macs: int
+    versions: dict[str, str]
+    # The run, file or model that the first weights came from.
+    parent: str | None = None
+    epochs: int = 0
+    best_epoch: int | None = None
+    # Of the training part of all epochs, as history.csv has them.
+    seconds: float = 0.0
+    # Headline figures by split and name, as {"test": {"accuracy": 0.98}}.
+    metrics: dict[str, dict[str, float]] = {}
+
+
+class Run:
+    """A run directory that exists.
+
+    Args:
+        path: The directory.
+
+    Raises:
+        RunError: It is missing, or `run.json` is not kzoo's.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.info = self._read_info()
+
+    def _read_info(self) -> RunInfo:
+        file = self.path / INFO
+        if not file.is_file():
+            raise RunError(f"Expected a run directory with {INFO}, received {self.path}. kzoo train makes one.")
+        try:
+            return RunInfo.model_validate_json(file.read_bytes())
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "the whole file"
+            raise RunError(
+                f"Expected kzoo's {INFO} in {self.path}, received one wrong at {where}: {first['msg']}."
+            ) from error
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of `run.json`, on disk and here."""
+        self.info = self.info.model_copy(update=changes)
+        write_json(self.path / INFO, self.info.model_dump(mode="json"))
+
+    @functools.cached_property
+    def recipe(self) -> Recipe:
+        """The recipe as it was resolved when the run began."""
+        return load_recipe(self.path / RECIPE)
+
+    def history(self) -> list[dict[str, float]]:
+        """Rows of `history.csv`, one an epoch; empty before the first has ended."""
+        file = self.path / HISTORY
+        if not file.is_file():
+            return []
+        with file.open(newline="") as lines:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+
+    @functools.cached_property
+    def metrics(self) -> Metrics:
+        """Metrics on the test split, as measured at the end of training."""
+        file = self.path / METRICS
+        if not file.is_file():
+            raise RunError(
+                f"{self.path} has no {METRICS}: its training did not end (status {self.info.status}). "
+                f"Continue with --resume."
+            )
+        return Metrics.model_validate_json(file.read_bytes())
+
+    @functools.cached_property
+    def model(self) -> Any:
+        """The best epoch's `keras.Model`, not compiled."""
+        from kzoo.zoo import load_keras_file
+
+        file = self.path / MODEL
+        if not file.is_file():
+            raise RunError(f"{self.path} has no {MODEL} yet (status {self.info.status}). Continue with --resume.")
+        return load_keras_file(file)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+
+def is_run(path: str | Path) -> bool:
+    """Whether a path is a run directory, as far as its name list tells."""
+    return (Path(path) / INFO).is_file()
+
+
+def create_run(path: Path, info: RunInfo, recipe: Recipe, *, force: bool = False) -> Run:
+    """Make a run directory with everything that is known before the first step.
+
+    Args:
+        path: Where; parents are made.
+        info: Content of `run.json`.
+        recipe: The resolved recipe.
+        force: Replace a run that stands there. Anything that is not a run is never replaced.
+
+    Raises:
+        RunError: Something stands at `path` already.
+    """
+    check_free(path, force=force)
+    if path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    write_text(path / RECIPE, dump_recipe(recipe))
+    write_text(path / LABELS, "".join(f"{name}\n" for name in info.classes))
+    # run.json comes last: a directory that has one is a whole run.
+    write_json(path / INFO, info.model_dump(mode="json"))
+    return Run(path)
+
+
+def check_free(path: Path, *, force: bool = False) -> None:
+    """Make sure that a run can be made at `path`.
+
+    Raises:
+        RunError: Something stands there that may not be replaced.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not is_run(path):
+        raise RunError(
+            f"Expected a new directory for the run, received {path}, which exists and is not a run. "
+            f"Choose another with --out."
+        )
+    if not force:
+        raise RunError(
+            f"Expected a new directory for the run, received {path}, which is a run already. "
+            f"Choose another with --out, continue it with --resume, or replace it with --force."
+        )
+
+
+def next_free(parent: Path, name: str) -> Path:
+    """The first of `name-1`, `name-2`, … after all that exist, so that a later run has a higher number."""
+    return parent / f"{name}-{max(_numbers(parent, name), default=0) + 1}"
+
+
+def last_unfinished(parent: Path, name: str) -> Path | None:
+    """The highest numbered `name-N` whose training did not end, or None."""
+    for number in sorted(_numbers(parent, name), reverse=True):
+        path = parent / f"{name}-{number}"
+        if is_run(path) and Run(path).info.status != "done":
+            return path
+    return None
+
+
+def _numbers(parent: Path, name: str) -> list[int]:
+    pattern = re.compile(re.escape(name) + r"-(\d+)")
+    entries = parent.iterdir() if parent.is_dir() else []
+    return [int(match.group(1)) for entry in entries if (match := pattern.fullmatch(entry.name))]

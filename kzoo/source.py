@@ -1,0 +1,190 @@
+"""What a command takes as RUN: a run directory, a `.keras` file, a `.tflite` file, or a model in Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kzoo.data import Dataset, InputSpec, match_classes, open_dataset
+from kzoo.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from kzoo.run import Run
+
+BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOrigin:
+    """How to open the data of a run again, with the same splits."""
+
+    source: str
+    seed: int
+    fractions: tuple[float, float, float]
+    fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A model that can be asked, wherever it came from.
+
+    Attributes:
+        name: For messages.
+        classes: Names, in the order of the outputs.
+        input: What the model takes.
+        predict: From `(batch, *input.shape)`, uint8 or float32, to probabilities `(batch, classes)`.
+        model: The `keras.Model`, or None for a `.tflite` file.
+        run: The run it belongs to, if it stands in one.
+        origin: The data it was trained on, if known.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    input: InputSpec
+    predict: Callable[[np.ndarray], np.ndarray]
+    model: Any = None
+    run: Run | None = None
+    origin: DataOrigin | None = None
+
+    def dataset(self, data: Any = None) -> Dataset:
+        """Open data as this model takes it; by default the data it was trained on, split as it was then.
+
+        Raises:
+            UsageError: No data is given and none is known.
+            DataError: The data has classes that the model does not know.
+        """
+        if data is None and self.origin is None:
+            raise UsageError(
+                f"Expected data, received none, and {self.name} does not say what it was trained on. "
+                f"Name it with --data."
+            )
+        origin = self.origin or DataOrigin(source="", seed=0, fractions=(0.7, 0.15, 0.15), fingerprint="")
+        image = self.input.kind == "image"
+        dataset = open_dataset(
+            origin.source if data is None else data,
+            kind=self.input.kind,
+            size=self.input.shape[:2] if image else None,
+            channels=self.input.shape[2] if image else None,
+            fit=self.input.fit,
+            seed=origin.seed,
+            fractions=origin.fractions,
+        )
+        if data is None and dataset.fingerprint != origin.fingerprint:
+            raise RunError(
+                f"Expected the data that {self.name} was trained on, received {origin.source} with other "
+                f"content: its splits would mix training and test samples. Name other data with --data."
+            )
+        if dataset.input.shape != self.input.shape:
+            raise UsageError(
+                f"Expected samples of shape {self.input.shape}, received {dataset.input.shape} from {dataset.name}."
+            )
+        return match_classes(dataset, self.classes)
+
+
+def open_source(source: Any, *, runtime: str = "litert", threads: int = 1) -> Source:
+    """Open what a command takes as RUN.
+
+    Args:
+        source: A run directory, a `.keras` or `.tflite` file, a `Run`, or a `keras.Model`.
+        runtime: What runs a `.tflite`.
+        threads: Of that runtime.
+
+    Raises:
+        RunError: Nothing there that can be asked.
+    """
+    from kzoo.run import Run, is_run
+
+    if isinstance(source, Run):
+        return _from_run(source)
+    if not isinstance(source, str | Path):
+        return _from_model(source, getattr(source, "name", "model"))
+    path = Path(source)
+    if path.suffix == ".tflite":
+        return _from_tflite(path, runtime, threads)
+    if is_run(path):
+        return _from_run(Run(path))
+    if path.suffix == ".keras":
+        if is_run(path.parent) and path.name == "model.keras":
+            return _from_run(Run(path.parent))
+        from kzoo.zoo import load_keras_file
+
+        return _from_model(load_keras_file(path), str(path))
+    raise RunError(f"Expected a run directory, a .keras or a .tflite file, received {path}. kzoo train makes runs.")
+
+
+def as_probabilities(outputs: np.ndarray) -> np.ndarray:
+    """Leave probabilities as they are and put logits through a softmax."""
+    outputs = np.asarray(outputs, dtype=np.float32)
+    if outputs.min(initial=0.0) >= -1e-3 and outputs.max(initial=0.0) <= 1.001:
+        return outputs
+    exponents = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)
+
+
+def _from_run(run: Run) -> Source:
+    info = run.info
+    origin = DataOrigin(
+        source=info.data.source,
+        seed=info.seed,
+        fractions=run.recipe.data.fractions,
+        fingerprint=info.data.fingerprint,
+    )
+    model = run.model
+    return Source(str(run.path), info.classes, info.input, keras_predict(model), model, run, origin)
+
+
+def _from_model(model: Any, name: str) -> Source:
+    shape = getattr(model, "input_shape", None)
+    outputs = getattr(model, "output_shape", None)
+    if not (isinstance(shape, tuple) and isinstance(outputs, tuple) and len(outputs) == 2 and None not in shape[1:]):
+        raise UsageError(
+            f"Expected a classifier with one input of known size and one output (batch, classes), "
+            f"received {name} with input {shape} and output {outputs}."
+        )
+    kind = {4: "image", 3: "sequence"}.get(len(shape))
+    if kind is None:
+        raise UsageError(
+            f"Expected an input (batch, height, width, channels) or (batch, steps, features), "
+            f"received {shape} of {name}."
+        )
+    spec = InputSpec(kind=kind, shape=shape[1:])
+    return Source(name, tuple(map(str, range(outputs[-1]))), spec, keras_predict(model), model)
+
+
+def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
+    from kzoo.export import LiteModel
+
+    file = LiteModel(path, runtime=runtime, threads=threads)
+    facts = _sidecar(path)
+    try:
+        classes = tuple(facts.get("classes") or map(str, range(file.output_shape[-1])))
+        details = facts.get("details", {})
+        kind = {4: "image", 3: "sequence"}.get(len(file.input_shape))
+        spec = InputSpec(**(details.get("input") or {"kind": kind, "shape": file.input_shape[1:]}))
+        origin = DataOrigin(**details["data"]) if details.get("data") else None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"Expected kzoo's sidecar in {path}.json, received one that is not. Export the file again."
+        ) from error
+    return Source(str(path), classes, spec, lambda batch: as_probabilities(file.predict(batch)), None, None, origin)
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    sidecar = path.with_name(f"{path.name}.json")
+    if not sidecar.is_file():
+        return {}
+    try:
+        content = json.loads(sidecar.read_text())
+    except ValueError as error:
+        raise RunError(f"Expected JSON in {sidecar}, received something else. Export the file again.") from error
+    return content if isinstance(content, dict) else {}
+
+
+def keras_predict(model: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Ask a Keras model for probabilities, one batch a call."""
+    return lambda batch: as_probabilities(model.predict_on_batch(batch.astype(np.float32)))

@@ -1,0 +1,94 @@
+"""Random changes of training images, by Keras's own layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kzoo.data import InputSpec
+from kzoo.errors import RecipeError
+from kzoo.recipes.schema import AugmentationSection
+
+PIXEL_RANGE = (0, 255)
+
+
+def build_augmentation(section: AugmentationSection, spec: InputSpec) -> list[keras.layers.Layer]:
+    """Make the layers of a recipe's augmentation, in the order in which they are applied.
+
+    Args:
+        section: The recipe's `augmentation`.
+        spec: Input of the model; only images can be augmented.
+
+    Raises:
+        RecipeError: The augmentation does not fit the input.
+    """
+    chosen = section.model_dump(exclude_defaults=True)
+    if chosen and spec.kind != "image":
+        raise RecipeError(
+            f"Expected no augmentation for {spec.kind}s, received {', '.join(chosen)}. Set them to their defaults."
+        )
+    if spec.kind != "image":
+        return []
+    coloured = [name for name in ("colour", "randaugment") if name in chosen]
+    if coloured and spec.shape[-1] != 3:
+        raise RecipeError(
+            f"augmentation.{coloured[0]} expects images of 3 channels, received {spec.shape[-1]}. "
+            f"Leave it out or set input.channels=3."
+        )
+    layers = keras.layers
+    found: list[keras.layers.Layer] = []
+    if section.flip:
+        found.append(layers.RandomFlip(section.flip))
+    if section.rotation:
+        found.append(layers.RandomRotation(section.rotation / 360, fill_mode="constant"))
+    if section.shift:
+        found.append(layers.RandomTranslation(section.shift, section.shift, fill_mode="constant"))
+    if section.randaugment:
+        found.append(layers.RandAugment(PIXEL_RANGE, section.randaugment.operations, section.randaugment.magnitude))
+    if section.colour:
+        strength = section.colour
+        found.append(layers.RandomColorJitter(PIXEL_RANGE, strength, strength, strength, strength / 10))
+    if section.cutout:
+        # The layer takes the erased share of the image's area; the recipe speaks of the square's side.
+        area = (section.cutout**2, section.cutout**2)
+        always = (1.0, 1.0)
+        found.append(layers.RandomErasing(always, scale=area, fill_value=0.0, value_range=PIXEL_RANGE))
+    if section.mixup:
+        found.append(layers.MixUp(alpha=section.mixup))
+    if section.cutmix:
+        found.append(layers.CutMix(factor=(section.cutmix, section.cutmix)))
+    return found
+
+
+class Augmenter:
+    """Augmentation as a pure function of a batch and its seed, so that a resumed run sees the same images.
+
+    Args:
+        layers: What `build_augmentation` gave.
+    """
+
+    def __init__(self, layers: list[keras.layers.Layer]) -> None:
+        self.layers = layers
+        # The only variables of these layers are the states of their seed generators, two integers each.
+        self._seed_states = [variable for layer in layers for variable in layer.variables]
+
+    def __call__(self, images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
+        """Change a batch.
+
+        Args:
+            images: `(batch, height, width, channels)`, float32, 0–255.
+            labels: `(batch, classes)`, one-hot.
+            seed: One number for the batch.
+
+        Returns:
+            Images and labels of the same shapes; MixUp and CutMix make labels fractional.
+        """
+        for index, state in enumerate(self._seed_states):
+            # Generators count up in the second number, and each must draw numbers of its own.
+            state.assign(ops.cast(ops.stack([seed, index * 1000]), state.dtype))
+        batch = {"images": images, "labels": labels}
+        for layer in self.layers:
+            batch = layer(batch, training=True)
+        return batch["images"], batch["labels"]

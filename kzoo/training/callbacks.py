@@ -1,0 +1,152 @@
+"""What Keras's callbacks do not do by themselves: whole files, timings, one line an epoch, a stop at NaN."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kzoo.errors import TrainingError
+
+from .reporter import Reporter, clock
+
+Logs = dict[str, Any] | None
+
+HISTORY_FIELDS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "samples_per_second")
+
+
+class BestModel(keras.callbacks.ModelCheckpoint):
+    """Keep the epoch with the highest validation accuracy in `model.keras`; of equals the later one, which is calmer.
+
+    Args:
+        model: What is saved; it shares its weights with the model that trains, and is not compiled, so that the file
+            holds no optimizer.
+        file: Where the best epoch is kept; a whole file at every moment.
+        checkpoints: Directory for the file while it is being written.
+    """
+
+    def __init__(self, model: keras.Model, file: Path, checkpoints: Path) -> None:
+        self.candidate = checkpoints / "candidate.keras"
+        super().__init__(str(self.candidate), monitor="val_accuracy", mode="max", save_best_only=True)
+        self.monitor_op = np.greater_equal
+        self.saved_model = model
+        self.file = file
+        self.best_epoch: int | None = None
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(self.saved_model)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        if self.candidate.exists():
+            self.candidate.replace(self.file)
+            self.best_epoch = epoch + 1
+
+
+class HistoryLog(keras.callbacks.CSVLogger):
+    """`history.csv`: one row an epoch, counted from 1, with the time and rate of the training part.
+
+    Args:
+        file: The CSV file; rows are appended.
+        samples: Training samples an epoch.
+    """
+
+    def __init__(self, file: Path, samples: int) -> None:
+        super().__init__(str(file), append=True)
+        self.samples = samples
+        self._started = 0.0
+        self._trained: float | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._started = time.perf_counter()
+        self._trained = None
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        self._trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        row = {} if logs is None else logs
+        seconds = (self._trained or time.perf_counter()) - self._started
+        row["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row["seconds"] = round(seconds, 4)
+        row["samples_per_second"] = round(self.samples / seconds, 2)
+        self.keys = list(HISTORY_FIELDS)
+        super().on_epoch_end(epoch + 1, row)
+
+
+class Progress(keras.callbacks.Callback):
+    """One line an epoch with rate and time left; within an epoch a passing status.
+
+    Args:
+        reporter: Where the lines go.
+        epochs: Length of the whole run.
+        batches: Batches of an epoch.
+    """
+
+    def __init__(self, reporter: Reporter, epochs: int, batches: int) -> None:
+        super().__init__()
+        self.reporter = reporter
+        self.epochs = epochs
+        self.batches = batches
+        self._epoch = 0
+        self._started = 0.0
+        self._first_epoch: int | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        if self._first_epoch is None:
+            self._first_epoch = epoch
+            self._started = time.perf_counter()
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if self.reporter.wants_status():
+            loss = float((logs or {}).get("loss", math.nan))
+            self.reporter.status(
+                f"epoch {self._epoch}/{self.epochs}  batch {batch + 1}/{self.batches}  loss {loss:.4f}"
+            )
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        values = logs or {}
+        done = self._epoch - (self._first_epoch or 0)
+        left = (time.perf_counter() - self._started) / done * (self.epochs - self._epoch)
+        width = len(str(self.epochs))
+        self.reporter.line(
+            f"epoch {self._epoch:{width}}/{self.epochs}"
+            f"  loss {values['loss']:.4f}  accuracy {values['accuracy']:.4f}"
+            f"  val_loss {values['val_loss']:.4f}  val_accuracy {values['val_accuracy']:.4f}"
+            f"  {values['samples_per_second']:,.0f} samples/s  left {clock(left)}"
+        )
+
+
+class StopAtNan(keras.callbacks.Callback):
+    """End training at the first loss that is not a finite number.
+
+    Args:
+        file: The best model so far, named in the message.
+        batches: Batches of an epoch.
+    """
+
+    def __init__(self, file: Path, batches: int) -> None:
+        super().__init__()
+        self.file = file
+        self.batches = batches
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        loss = float((logs or {}).get("loss", 0.0))
+        if math.isfinite(loss):
+            return
+        kept = f"The best model so far is kept in {self.file}." if self.file.exists() else "No epoch had ended yet."
+        raise TrainingError(
+            f"Expected a finite loss, received {loss} at step {self._epoch * self.batches + batch + 1} "
+            f"(epoch {self._epoch + 1}, batch {batch + 1}). {kept} "
+            f"Try a lower optimizer.learning_rate, optimizer.global_clipnorm=1 or schedule.warmup_epochs=1."
+        )

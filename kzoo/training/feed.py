@@ -1,0 +1,123 @@
+"""From a dataset's split to the batches that `model.fit` takes.
+
+The order of an epoch and the seed of each batch are functions of the run's seed and the epoch's number alone, so that a
+run that was killed goes on exactly as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from kzoo.data import Split
+
+from .augment import Augmenter
+
+
+class EpochOrder:
+    """Which samples stand in which batch of an epoch.
+
+    Args:
+        samples: Size of the split.
+        batch_size: Samples of a batch; the last one of an epoch may be smaller.
+        seed: Seed of the run; None keeps the split's own order.
+    """
+
+    def __init__(self, samples: int, batch_size: int, seed: int | None) -> None:
+        self.samples = samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+        self.batches = math.ceil(samples / batch_size)
+
+    def indices(self) -> np.ndarray:
+        """Order of the samples in the current epoch, `(samples,)`."""
+        if self.seed is None:
+            return np.arange(self.samples)
+        return np.random.default_rng((self.seed, self.epoch)).permutation(self.samples)
+
+    def batch_seed(self, batch: int) -> int:
+        """A seed for the random changes of one batch."""
+        state = np.random.SeedSequence((self.seed or 0, self.epoch, batch)).generate_state(1)
+        return int(state[0] >> 1)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
+        order = self.indices()
+        for batch in range(self.batches):
+            yield order[batch * self.batch_size : (batch + 1) * self.batch_size], self.batch_seed(batch)
+
+
+class FollowEpoch(keras.callbacks.Callback):
+    """Tell a feed's order which epoch begins."""
+
+    def __init__(self, order: EpochOrder) -> None:
+        super().__init__()
+        self.order = order
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.order.epoch = epoch
+
+
+def make_feed(split: Split, order: EpochOrder, classes: int, augmenter: Augmenter | None = None) -> Any:
+    """Stream a split in batches of `(inputs, one-hot labels)`, float32.
+
+    On TensorFlow this is a `tf.data.Dataset`, which loads and augments ahead of the training step; on any other backend
+    it is a `keras.utils.PyDataset`, and TensorFlow is not imported.
+
+    Args:
+        split: What to stream.
+        order: Which samples stand in which batch.
+        classes: Number of classes.
+        augmenter: Random changes of images.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return _tf_feed(split, order, classes, augmenter)
+    return _PythonFeed(split, order, classes, augmenter)
+
+
+def _tf_feed(split: Split, order: EpochOrder, classes: int, augmenter: Augmenter | None) -> Any:
+    import tensorflow as tf
+
+    sample = split.load(np.arange(1))
+
+    def load(indices: Any, seed: Any) -> Any:
+        inputs = tf.numpy_function(split.load, [indices], tf.as_dtype(sample.dtype), stateful=False)
+        inputs.set_shape((None, *sample.shape[1:]))
+        labels = tf.one_hot(tf.gather(split.labels, indices), classes)
+        return tf.cast(inputs, tf.float32), labels, seed
+
+    signature = (tf.TensorSpec([None], tf.int64), tf.TensorSpec([], tf.int64))
+    feed = tf.data.Dataset.from_generator(order.__iter__, output_signature=signature)
+    feed = feed.apply(tf.data.experimental.assert_cardinality(order.batches))
+    feed = feed.map(load, num_parallel_calls=2, deterministic=True)
+    # One call at a time: the augmenter sets its layers' seed generators anew for each batch.
+    feed = feed.map(augmenter or (lambda inputs, labels, seed: (inputs, labels)))
+    return feed.prefetch(2)
+
+
+class _PythonFeed(keras.utils.PyDataset):
+    """The same batches for Keras backends other than TensorFlow."""
+
+    def __init__(self, split: Split, order: EpochOrder, classes: int, augmenter: Augmenter | None) -> None:
+        super().__init__()
+        self.split = split
+        self.order = order
+        self.classes = classes
+        self.augmenter = augmenter
+
+    @property
+    def num_batches(self) -> int:
+        return self.order.batches
+
+    def __getitem__(self, batch: int) -> tuple[Any, Any]:
+        start = batch * self.order.batch_size
+        indices = self.order.indices()[start : start + self.order.batch_size]
+        inputs = self.split.load(indices).astype("float32")
+        labels = np.eye(self.classes, dtype="float32")[self.split.labels[indices]]
+        if self.augmenter is None:
+            return inputs, labels
+        return self.augmenter(keras.ops.convert_to_tensor(inputs), labels, self.order.batch_seed(batch))

@@ -1,0 +1,245 @@
+"""Everything that is decided before the first step: recipe, data and model, checked against each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kzoo import models
+from kzoo.data import Dataset, open_dataset
+from kzoo.errors import DataError, RecipeError, RunError
+from kzoo.recipes import Recipe, find_recipe, load_recipe
+from kzoo.run import MODEL, DataFacts, RunInfo, is_run
+from kzoo.versions import installed_versions
+from kzoo.zoo import (
+    LoadReport,
+    create_model,
+    find_record,
+    head_layers,
+    load_keras_file,
+    transfer_weights,
+)
+
+from .augment import Augmenter, build_augmentation
+from .feed import EpochOrder
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run that could begin now.
+
+    Attributes:
+        recipe: As resolved.
+        dataset: Opened, split, its input decided.
+        model: The plain model that will be saved.
+        arguments: What the factory was called with.
+        macs: Multiply–accumulates of one sample.
+        augmenter: Random changes of training images, or None.
+        transfer: What became of the layers when weights were given, or None.
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    model: keras.Model
+    arguments: dict[str, Any]
+    macs: int
+    augmenter: Augmenter | None
+    transfer: LoadReport | None
+
+    @property
+    def name(self) -> str:
+        """What a run of this plan is called, without its number."""
+        return f"{self.recipe.model.name}.{self.dataset.name}"
+
+    def order(self) -> EpochOrder:
+        """Batches of the training split."""
+        return EpochOrder(len(self.dataset.train), self.recipe.batch_size, self.recipe.seed)
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Optimizer updates of an epoch."""
+        return max(math.ceil(len(self.dataset.train) / self.recipe.batch_size) // self.recipe.optimizer.accumulation, 1)
+
+    def info(self) -> RunInfo:
+        """What `run.json` says before the first step."""
+        record = models.CATALOG[self.recipe.model.name]
+        data = self.dataset
+        return RunInfo(
+            status="training",
+            model=record.name,
+            arguments=self.arguments,
+            task=record.task,
+            classes=data.classes,
+            input=data.input,
+            data=DataFacts(
+                source=self.recipe.data.source,
+                fingerprint=data.fingerprint,
+                train=len(data.train),
+                val=len(data.val),
+                test=len(data.test),
+                skipped=len(data.skipped),
+            ),
+            seed=self.recipe.seed,
+            parameters=self.model.count_params(),
+            macs=self.macs,
+            versions=installed_versions(),
+            parent=self.recipe.transfer.weights if self.recipe.transfer else None,
+        )
+
+    def class_weights(self) -> dict[int, float] | None:
+        """Weight of each class in the loss, by its index, or None."""
+        chosen = self.recipe.class_weights
+        if chosen is None:
+            return None
+        classes = self.dataset.classes
+        if chosen == "balanced":
+            counts = np.bincount(self.dataset.train.labels, minlength=len(classes))
+            return {index: float(counts.sum() / (len(classes) * count)) for index, count in enumerate(counts)}
+        unknown = sorted(set(chosen) - set(classes))
+        if unknown:
+            raise RecipeError(f"class_weights: unknown class {unknown[0]!r}, expected names of {', '.join(classes)}.")
+        return {index: float(chosen.get(name, 1.0)) for index, name in enumerate(classes)}
+
+
+def resolve_recipe(
+    model: str,
+    data: str | None = None,
+    *,
+    recipe: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """Find the recipe of a model and dataset, with the user's values over it.
+
+    Args:
+        model: Name in the catalogue.
+        data: Name of a dataset or a path. Default: what the recipe says.
+        recipe: Name of a packaged recipe or a YAML file. Default: the packaged one that fits best.
+        overrides: Values by dotted key.
+
+    Raises:
+        UsageError: Unknown model, or values that do not fit the schema.
+    """
+    record = find_record(model)
+    chosen = dict(overrides or {})
+    if data is not None:
+        # A path is kept whole, so that the run can be resumed and evaluated from anywhere.
+        chosen["data.source"] = str(Path(data).resolve()) if Path(data).exists() and not _is_builtin(data) else data
+    source = recipe or find_recipe(model, record.task, data or "digits")
+    return load_recipe(source, model=model, overrides=chosen)
+
+
+def make_plan(recipe: Recipe, data: Any = None) -> Plan:
+    """Open the data, build the model and check that everything fits.
+
+    Args:
+        recipe: A resolved recipe.
+        data: Arrays to train on in place of what the recipe names.
+
+    Raises:
+        KzooError: Something does not fit; nothing has been written.
+    """
+    record = find_record(recipe.model.name)
+    keras.utils.set_random_seed(recipe.seed)
+    dataset = open_dataset(
+        recipe.data.source if data is None else data,
+        kind=record.task,
+        size=recipe.input.size,
+        channels=recipe.input.channels,
+        fit=recipe.input.fit,
+        default_size=record.input_shape[:2] if record.task == "image" else None,
+        seed=recipe.seed,
+        fractions=recipe.data.fractions,
+        cache=recipe.data.cache,
+    )
+    arguments: dict[str, Any] = {
+        **recipe.model.arguments,
+        "input_shape": dataset.input.shape,
+        "classes": len(dataset.classes),
+    }
+    if recipe.regularisation.dropout is not None:
+        arguments["dropout"] = recipe.regularisation.dropout
+    layers = build_augmentation(recipe.augmentation, dataset.input)
+    model = _build(recipe, arguments)
+    transfer = None if recipe.transfer is None else _transfer(recipe.transfer.weights, model, dataset)
+    if transfer is None:
+        _standardise(model, dataset)
+    return Plan(
+        recipe=recipe,
+        dataset=dataset,
+        model=model,
+        arguments=arguments,
+        macs=models.count_macs(model),
+        augmenter=Augmenter(layers) if layers else None,
+        transfer=transfer,
+    )
+
+
+def check_space(plan: Plan, directory: Path) -> None:
+    """Make sure that the disk holds the run's files.
+
+    Raises:
+        RunError: It does not.
+    """
+    existing = next(parent for parent in [directory, *directory.resolve().parents] if parent.exists())
+    # Best model and its candidate; two resume points of weights, optimizer slots and average; plots and logs.
+    need = plan.model.count_params() * 4 * (2 + 2 * 4) + 20_000_000
+    free = shutil.disk_usage(existing).free
+    if free < need:
+        raise RunError(
+            f"Expected {need / 1e6:,.0f} MB of free disk for the run, received {free / 1e6:,.0f} MB at {existing}. "
+            f"Free some or choose another disk with --out."
+        )
+
+
+def _is_builtin(data: str) -> bool:
+    from kzoo.data import list_datasets
+
+    return data in {info.name for info in list_datasets()}
+
+
+def _build(recipe: Recipe, arguments: dict[str, Any]) -> keras.Model:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(recipe.precision)
+    try:
+        return create_model(recipe.model.name, **arguments)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _transfer(weights: str, model: keras.Model, dataset: Dataset) -> LoadReport:
+    from kzoo.run import Run
+
+    skip: list[str] = []
+    if is_run(weights):
+        parent = Run(weights)
+        trained = parent.model
+        # As many classes as before are still other classes.
+        skip = head_layers(model) if parent.info.classes != dataset.classes else []
+    elif Path(weights).suffix == ".keras":
+        trained = load_keras_file(weights)
+    else:
+        raise RunError(f"Expected --weights to be a run directory with {MODEL} or a .keras file, received {weights}.")
+    report = transfer_weights(trained, model, skip)
+    if not report.loaded:
+        raise RunError(
+            f"Expected weights of a {model.name}, received {weights}: none of its layers fits. "
+            f"Train the same architecture."
+        )
+    return report
+
+
+def _standardise(model: keras.Model, dataset: Dataset) -> None:
+    """Learn mean and variance of the features from the training split, into the model."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            samples = dataset.train.load(np.arange(len(dataset.train)))
+            if not np.isfinite(samples).all():
+                raise DataError("Expected finite features, received NaN or infinity in the training split.")
+            layer.adapt(samples)

@@ -1,0 +1,302 @@
+"""Train a model: `model.fit` with Keras's callbacks, in phases, into a run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kzoo.errors import RunError, TrainingError, UsageError
+from kzoo.evaluation.finish import finish_run
+from kzoo.recipes.schema import Plateau
+from kzoo.run import (
+    CHECKPOINTS,
+    HISTORY,
+    MODEL,
+    TENSORBOARD,
+    Run,
+    check_free,
+    create_run,
+    last_unfinished,
+    next_free,
+)
+
+from .callbacks import BestModel, HistoryLog, Progress, StopAtNan
+from .feed import EpochOrder, FollowEpoch, make_feed
+from .optimizer import add_kernel_penalty, build_optimizer
+from .plan import Plan, check_space, make_plan, resolve_recipe
+from .reporter import LogReporter, Reporter
+from .resume import ResumePoint, SavedPoint, find_point, truncate_history
+from .schedule import PlateauWarmUp, build_schedule
+
+RUNS = Path("runs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A stretch of epochs with the same trainable layers and schedule."""
+
+    first: int
+    end: int
+    # None: all layers.
+    trainable: tuple[str, ...] | None
+    learning_rate: float
+
+
+def train(
+    model: str,
+    data: Any = None,
+    *,
+    recipe: str | Path | None = None,
+    weights: str | Path | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Train a model on data and leave a run directory.
+
+    Args:
+        model: Name in the catalogue.
+        data: Name of a dataset, a path to class folders or an `.npz`, or arrays `(x, y)`. Default: as the recipe says.
+        recipe: Name of a packaged recipe or a YAML file. Default: the packaged one that fits best.
+        weights: A run or `.keras` file of the same architecture to start from.
+        epochs: Overrides the recipe, as do the next two.
+        batch_size: Samples a step.
+        seed: Of data order, augmentation, initial weights and splits.
+        settings: Any other value of the recipe by dotted key.
+        out: The run directory. Default: `runs/MODEL.DATASET-N`.
+        resume: Continue an unfinished run: the one at `out`, or the last of this model and dataset.
+        force: Replace a run that stands at `out`.
+        reporter: Where progress goes. Default: INFO records of the logger `kzoo`.
+
+    Returns:
+        The run, evaluated on the test split.
+
+    Raises:
+        KzooError: What was asked for cannot be done; the message says what to do.
+        KeyboardInterrupt: Ctrl-C; the run can be resumed.
+    """
+    given = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "transfer.weights": weights and str(weights)}
+    overrides = {**(settings or {}), **{key: value for key, value in given.items() if value is not None}}
+    named = data if isinstance(data, str | Path) or data is None else None
+    reporter = reporter or LogReporter()
+    resolved = resolve_recipe(model, None if named is None else str(named), recipe=recipe, overrides=overrides)
+    if resume:
+        run = _unfinished(model, Path(out) if out else None, resolved.data.source)
+        if overrides or recipe:
+            raise UsageError(
+                f"Expected --resume alone, received {', '.join(overrides) or 'a recipe'} too: a run goes on "
+                f"with the recipe in {run.path}. Drop these options, or train anew."
+            )
+        if run.info.status == "done":
+            reporter.line(f"{run.path} is done already.")
+            return run
+        plan = make_plan(run.recipe, None if named is not None else data)
+        _check_same_data(run, plan)
+    else:
+        plan = None
+        if out is not None:
+            check_free(Path(out), force=force)
+        plan = make_plan(resolved, None if named is not None else data)
+        path = Path(out) if out else next_free(RUNS, plan.name)
+        check_space(plan, path)
+        run = create_run(path, plan.info(), resolved, force=force)
+    for line in describe(plan):
+        reporter.line(line)
+    fit_run(run, plan, reporter)
+    finish_run(run, plan.model, plan.dataset)
+    return run
+
+
+def describe(plan: Plan) -> list[str]:
+    """What a plan comes to, for the terminal."""
+    data, recipe = plan.dataset, plan.recipe
+    shape = "×".join(map(str, data.input.shape))
+    lines = [
+        f"model  {recipe.model.name}: {plan.model.count_params():,} parameters, {plan.macs / 1e6:,.1f} M multiply-adds,"
+        f" input {shape}, {len(data.classes)} classes",
+        f"data   {data.name}: {len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} test",
+    ]
+    if data.skipped:
+        lines.append(f"       {len(data.skipped)} unreadable images skipped, the first: {data.skipped[0]}")
+    if plan.transfer is not None:
+        lines.append(f"weights {plan.transfer}")
+    return lines
+
+
+def fit_run(run: Run, plan: Plan, reporter: Reporter) -> None:
+    """Train from the beginning or the run's resume point to the end, and leave the best epoch's weights in the model.
+
+    Raises:
+        TrainingError: The loss is not a number.
+    """
+    checkpoints = run.path / CHECKPOINTS
+    checkpoints.mkdir(exist_ok=True)
+    point = find_point(checkpoints)
+    truncate_history(run.path / HISTORY, point.epoch if point else 0)
+    if point is not None:
+        reporter.line(f"resuming {run.path} at epoch {point.epoch + 1}")
+    order = plan.order()
+    best = BestModel(plan.model, run.path / MODEL, checkpoints)
+    callbacks = _callbacks(run, plan, order, best, reporter)
+    with _recorded_end(run):
+        for phase in _phases(plan):
+            if point is not None and point.epoch >= phase.end:
+                continue
+            _fit_phase(plan, phase, order, callbacks, point)
+            point = None
+            if callbacks[0].model.stop_training:
+                break
+        plan.model.load_weights(run.path / MODEL)
+    history = run.history()
+    seconds = round(sum(row["seconds"] for row in history), 1)
+    run.update(best_epoch=best.best_epoch, epochs=len(history), seconds=seconds)
+
+
+def _fit_phase(
+    plan: Plan,
+    phase: Phase,
+    order: EpochOrder,
+    callbacks: list[keras.callbacks.Callback],
+    point: SavedPoint | None,
+) -> None:
+    model = compile_for(plan, phase)
+    first = phase.first
+    resume_point = callbacks[-1]
+    assert isinstance(resume_point, ResumePoint)
+    if point is not None:
+        first = point.epoch
+        point.load_into(model)
+        resume_point.restored = point.counted
+    data = plan.dataset
+    extra = _plateau_callbacks(plan, phase, order)
+    model.fit(
+        make_feed(data.train, order, len(data.classes), plan.augmenter),
+        validation_data=make_feed(data.val, EpochOrder(len(data.val), plan.recipe.batch_size, None), len(data.classes)),
+        initial_epoch=first,
+        epochs=phase.end,
+        class_weight=plan.class_weights(),
+        # The resume point keeps what the others counted, so it stands last.
+        callbacks=[*callbacks[:-1], *extra, resume_point],
+        # The feed shuffles by itself.
+        shuffle=False,
+        verbose=0,
+    )
+
+
+def compile_for(plan: Plan, phase: Phase) -> keras.Model:
+    """A model that shares the plan's layers and can be trained; the plan's own stays free of any training state."""
+    recipe = plan.recipe
+    for layer in plan.model.layers:
+        layer.trainable = phase.trainable is None or layer.name in phase.trainable
+    add_kernel_penalty(plan.model, recipe.regularisation.l1, recipe.regularisation.l2)
+    model = keras.Model(plan.model.inputs, plan.model.outputs, name=plan.model.name)
+    schedule = build_schedule(
+        recipe.schedule, phase.learning_rate, epochs=phase.end - phase.first, updates_per_epoch=plan.updates_per_epoch
+    )
+    logits = plan.arguments.get("classifier_activation", "softmax") is None
+    model.compile(
+        optimizer=build_optimizer(recipe.optimizer, schedule),
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=logits, label_smoothing=recipe.regularisation.label_smoothing
+        ),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+    return model
+
+
+def _phases(plan: Plan) -> list[Phase]:
+    recipe = plan.recipe
+    rate = recipe.optimizer.learning_rate
+    transfer = recipe.transfer
+    if transfer is None:
+        return [Phase(0, recipe.epochs, None, rate)]
+    everything = Phase(transfer.head_epochs, recipe.epochs, None, rate * transfer.learning_rate_factor)
+    # Where every layer was loaded there is no new head to train first.
+    fresh = plan.transfer.fresh if plan.transfer else ()
+    if not fresh or transfer.head_epochs == 0:
+        return [dataclasses.replace(everything, first=0)]
+    return [Phase(0, transfer.head_epochs, fresh, rate), everything]
+
+
+def _callbacks(
+    run: Run, plan: Plan, order: EpochOrder, best: BestModel, reporter: Reporter
+) -> list[keras.callbacks.Callback]:
+    """All callbacks that live as long as the run, the resume point last."""
+    recipe = plan.recipe
+    callbacks: list[keras.callbacks.Callback] = [FollowEpoch(order), StopAtNan(run.path / MODEL, order.batches)]
+    if recipe.optimizer.ema is not None:
+        # Before the best model is saved, so that it is the average that is saved.
+        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    callbacks += [
+        HistoryLog(run.path / HISTORY, len(plan.dataset.train)),
+        best,
+        Progress(reporter, recipe.epochs, order.batches),
+    ]
+    if recipe.callbacks.early_stopping is not None:
+        callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=recipe.callbacks.early_stopping))
+    if recipe.callbacks.tensorboard and keras.backend.backend() == "tensorflow":
+        callbacks.append(keras.callbacks.TensorBoard(run.path / TENSORBOARD, write_graph=False))
+    return [*callbacks, ResumePoint(run.path / CHECKPOINTS, callbacks)]
+
+
+def _plateau_callbacks(plan: Plan, phase: Phase, order: EpochOrder) -> list[keras.callbacks.Callback]:
+    schedule = plan.recipe.schedule
+    if not isinstance(schedule, Plateau):
+        return []
+    reduce = keras.callbacks.ReduceLROnPlateau(
+        "val_loss", factor=schedule.factor, patience=schedule.patience, min_lr=schedule.minimum
+    )
+    warmup = round(schedule.warmup_epochs * order.batches)
+    return [reduce, PlateauWarmUp(phase.learning_rate, phase.first, warmup, order.batches)]
+
+
+@contextlib.contextmanager
+def _recorded_end(run: Run) -> Iterator[None]:
+    """Write into `run.json` how training ended, unless it was killed."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        run.update(status="interrupted", epochs=len(run.history()))
+        error.add_note(f"Continue with: kzoo train {run.info.model} --resume --out {run.path}")
+        raise
+    except Exception as error:
+        # A full disk takes the record too; the error itself says so.
+        with contextlib.suppress(OSError):
+            run.update(status="failed", epochs=len(run.history()))
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            raise TrainingError(
+                f"Out of memory while training. Lower batch_size, or set data.cache=none; "
+                f"then continue with --resume --out {run.path}."
+            ) from error
+        raise
+
+
+def _unfinished(model: str, out: Path | None, source: str) -> Run:
+    if out is not None:
+        run = Run(out)
+        if run.info.model != model:
+            raise UsageError(f"Expected a run of {model}, received {out}, a run of {run.info.model}.")
+        return run
+    name = f"{model}.{Path(source).stem}"
+    path = last_unfinished(RUNS, name)
+    if path is None:
+        raise RunError(f"Expected an unfinished run {RUNS / name}-N to resume, received none. Name it with --out.")
+    return Run(path)
+
+
+def _check_same_data(run: Run, plan: Plan) -> None:
+    if plan.dataset.fingerprint != run.info.data.fingerprint:
+        raise RunError(
+            f"Expected the data that {run.path} began with, received {plan.recipe.data.source} with other "
+            f"content. Restore it, or train anew."
+        )

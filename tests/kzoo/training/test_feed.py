@@ -1,0 +1,111 @@
+"""Batches: every sample once an epoch, in an order that seed and epoch decide."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kzoo.data import open_dataset
+from kzoo.errors import RecipeError
+from kzoo.recipes.schema import AugmentationSection
+from kzoo.training.augment import Augmenter, build_augmentation
+from kzoo.training.feed import EpochOrder, _PythonFeed, make_feed
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return open_dataset("digits")
+
+
+def collect(feed):
+    inputs, labels = zip(*((np.asarray(x), np.asarray(y)) for x, y in feed), strict=True)
+    return np.concatenate(inputs), np.concatenate(labels)
+
+
+def python_batches(split, order, augmenter=None):
+    feed = _PythonFeed(split, order, 10, augmenter)
+    return [feed[index] for index in range(feed.num_batches)]
+
+
+def test_an_epoch_holds_every_sample_once_with_its_label(digits):
+    order = EpochOrder(len(digits.val), 32, seed=3)
+    inputs, labels = collect(make_feed(digits.val, order, 10))
+    positions = order.indices()
+    assert sorted(positions) == list(range(len(digits.val)))
+    np.testing.assert_array_equal(inputs, digits.val.load(positions))
+    np.testing.assert_array_equal(labels.argmax(axis=1), digits.val.labels[positions])
+    assert inputs.dtype == labels.dtype == np.float32
+
+
+def test_order_follows_seed_and_epoch():
+    order = EpochOrder(100, 32, seed=3)
+    first = order.indices()
+    order.epoch = 1
+    second = order.indices()
+    assert (first != second).any()
+    again = EpochOrder(100, 32, seed=3)
+    again.epoch = 1
+    np.testing.assert_array_equal(second, again.indices())
+    assert (EpochOrder(100, 32, seed=4).indices() != first).any()
+    np.testing.assert_array_equal(EpochOrder(100, 32, seed=None).indices(), np.arange(100))
+
+
+def test_other_backends_get_the_same_batches(digits):
+    order = EpochOrder(len(digits.val), 50, seed=1)
+    for ours, theirs in zip(
+        collect(make_feed(digits.val, order, 10)), collect(python_batches(digits.val, order)), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+EACH = {
+    "flip": {"flip": "horizontal_and_vertical"},
+    "shift": {"shift": 0.2},
+    "rotation": {"rotation": 30},
+    "colour": {"colour": 0.5},
+    "cutout": {"cutout": 0.5},
+    "mixup": {"mixup": 0.4},
+    "cutmix": {"cutmix": 1.0},
+    "randaugment": {"randaugment": {"magnitude": 0.8}},
+}
+
+
+@pytest.mark.slow(20)
+@pytest.mark.parametrize("name", EACH)
+def test_each_augmentation_changes_images_and_repeats_with_its_seed(digits, name):
+    coloured = open_dataset("digits", size=16, channels=3)
+    section = AugmentationSection.model_validate(EACH[name])
+    augmenter = Augmenter(build_augmentation(section, coloured.input))
+    order = EpochOrder(len(coloured.val), 64, seed=5)
+    plain, labels = collect(make_feed(coloured.val, order, 10))
+    changed, mixed = collect(make_feed(coloured.val, order, 10, augmenter))
+    repeated, _ = collect(make_feed(coloured.val, order, 10, augmenter))
+    order.epoch = 1
+    later, _ = collect(make_feed(coloured.val, EpochOrder(len(coloured.val), 64, seed=6), 10, augmenter))
+    np.testing.assert_array_equal(changed, repeated)
+    assert np.abs(changed - plain).mean() > 1
+    assert np.abs(changed - later).mean() > 1
+    assert np.isfinite(changed).all()
+    # Pixels stay in the range that the models are made for; interpolation may overshoot by rounding.
+    assert changed.min() >= -0.5
+    assert changed.max() <= 255.5
+    np.testing.assert_allclose(mixed.sum(axis=1), 1, atol=1e-5)
+    assert (name in ("mixup", "cutmix")) == bool((mixed != labels).any())
+
+
+def test_cutout_erases_a_square_of_the_given_side(digits):
+    section = AugmentationSection(cutout=0.5)
+    large = open_dataset("digits", size=32)
+    augmenter = Augmenter(build_augmentation(section, large.input))
+    white = np.full((64, 32, 32, 1), 255.0, np.float32)
+    erased, _ = augmenter(white, np.eye(10, dtype="float32")[np.zeros(64, int)], 7)
+    counts = (np.asarray(erased) == 0).sum(axis=(1, 2, 3))
+    assert (counts == 16 * 16).all()
+
+
+def test_augmentation_that_does_not_fit_the_input_is_refused(digits):
+    with pytest.raises(RecipeError, match="3 channels"):
+        build_augmentation(AugmentationSection(colour=0.1), digits.input)
+    sequences = open_dataset("digits", kind="sequence")
+    with pytest.raises(RecipeError, match="no augmentation for sequences"):
+        build_augmentation(AugmentationSection(flip="horizontal"), sequences.input)
