@@ -1,0 +1,60 @@
+"""A Keras model in, a verified `.tflite` file out; and what runs and times such files.
+
+Importing this package imports neither TensorFlow nor Keras nor a runtime. `LiteModel` and `benchmark` import no more
+than the runtime; `export_model` needs Keras, and leaves TensorFlow to a child process.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .exporter import export_model
+    from .result import CalibrationFacts, ExportResult, OperatorCount, TensorFacts
+    from .runtime import LiteModel
+    from .tflite_file import TFLiteFile, read_tflite
+    from .timing import BenchmarkResult, benchmark, benchmark_many
+    from .verification import Parity, Verification
+
+_HOMES = {
+    "BenchmarkResult": "timing",
+    "CalibrationFacts": "result",
+    "ExportResult": "result",
+    "LiteModel": "runtime",
+    "OperatorCount": "result",
+    "Parity": "verification",
+    "TFLiteFile": "tflite_file",
+    "TensorFacts": "result",
+    "Verification": "verification",
+    "benchmark": "timing",
+    "benchmark_many": "timing",
+    "export_model": "exporter",
+    "read_tflite": "tflite_file",
+}
+
+__all__ = [
+    "BenchmarkResult",
+    "CalibrationFacts",
+    "ExportResult",
+    "LiteModel",
+    "OperatorCount",
+    "Parity",
+    "TFLiteFile",
+    "TensorFacts",
+    "Verification",
+    "benchmark",
+    "benchmark_many",
+    "export_model",
+    "read_tflite",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

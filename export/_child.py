@@ -1,0 +1,65 @@
+"""What runs in the child process: `python -m kzoo.export._child REQUEST.json`. See `process.py`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kzoo.errors import KzooError
+
+from ._convert import convert
+from .bridge import as_float32, build_bridge, check_bridge
+from .folding import fold_input_scaling
+from .graph import Graph, read_graph
+from .runtime import LiteModel
+
+
+def main(request: Path) -> int:
+    """Convert what the request names; answers and errors lie beside it as JSON."""
+    try:
+        answer = _answer(request.parent, **json.loads(request.read_text()))
+    except KzooError as error:
+        (request.parent / "error.json").write_text(json.dumps({"message": str(error)}))
+        return error.exit_status
+    (request.parent / "answer.json").write_text(json.dumps(answer))
+    return 0
+
+
+def _answer(folder: Path, quantize: str, inputs: int) -> dict[str, object]:
+    model = as_float32(keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True))
+    graph = read_graph(model)
+    folded = fold_input_scaling(graph, scalars_only=quantize == "int8")
+    bridged = build_bridge(graph, unroll=quantize == "int8")
+    samples = _load(folder, "sample", inputs, graph)
+    difference = check_bridge(model, graph, bridged, _with_random(samples))
+    calibration = _load(folder, "calibration", inputs, graph) if quantize == "int8" else {}
+    content, input_names, output_names = convert(bridged, graph, quantize, calibration)
+    path = folder / "model.tflite"
+    path.write_bytes(content)
+    # Run it once here: a file that kills the runtime must not do so in the parent.
+    lite = LiteModel(path)
+    lite.predict({name: samples[each.name][:1] for name, each in zip(input_names, graph.inputs, strict=True)})
+    return {"inputs": input_names, "outputs": output_names, "folded": folded, "bridge_difference": difference}
+
+
+def _load(folder: Path, kind: str, count: int, graph: Graph) -> dict[str, np.ndarray]:
+    arrays = [np.load(folder / f"{kind}-{number}.npy", allow_pickle=False, mmap_mode="r") for number in range(count)]
+    return {each.name: array for each, array in zip(graph.inputs, arrays, strict=True)}
+
+
+def _with_random(samples: dict[str, np.ndarray], count: int = 4) -> dict[str, np.ndarray]:
+    """The samples and some noise over their range: real data may leave a part of the model untouched."""
+    rng = np.random.default_rng(0)
+    mixed = {}
+    for name, array in samples.items():
+        noise = rng.uniform(array.min(), array.max(), (count, *array.shape[1:])).astype(array.dtype)
+        mixed[name] = np.concatenate([array, noise]).astype(np.float32)
+    return mixed
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,217 @@
+"""A Keras model in, a verified `.tflite` file out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import keras
+import numpy as np
+
+from kzoo.errors import ExportError, UsageError
+from kzoo.files import atomic_path
+
+from .calibration import Arrays, as_arrays, fingerprint, gather, looks_like_pixels, pin_pixel_range, spread
+from .folding import takes_pixels
+from .graph import Graph, read_graph
+from .process import Conversion, convert_in_child
+from .result import CalibrationFacts, ExportResult, OperatorCount, Quantization, TensorFacts
+from .runtime import LiteModel
+from .tflite_file import read_tflite
+from .verification import Verification, verify
+
+#: Real samples on which the rebuilt model must answer like the Keras model before it is converted.
+_BRIDGE_SAMPLES = 12
+
+
+def export_model(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    quantize: Quantization = "fp32",
+    calibration: Arrays | Iterable[Arrays] | None = None,
+    verification: tuple[Arrays, np.ndarray | None],
+    max_drop: float = 0.01,
+    classes: Sequence[str] | None = None,
+    details: Mapping[str, object] | None = None,
+    overwrite: bool = False,
+    timeout: float = 600,
+) -> ExportResult:
+    """Convert any functional or Sequential Keras 3 model of stock layers, and hold the file against it on real data.
+
+    The file has batch 1, builtin operators only, and the layers' names as the names of its inputs and outputs. It takes
+    what the model takes: where the model begins with a scaling of pixels, the file takes pixels 0-255; an int8 file
+    takes q = pixel - 128.
+
+    Args:
+        model: the model, on any Keras backend.
+        path: the `.tflite` file to write; its facts go to `<path>.json`.
+        quantize: `"fp32"`, or `"int8"` for integers throughout, the inputs and outputs included.
+        calibration: for int8: real samples, `(samples, *input_shape)`, or an iterable of batches; a few hundred do. A
+            tuple or a mapping by name where the model has several inputs. Where the model begins by scaling pixels, one
+            value of the samples is set to 0 and one to 255 if none is, so that the input's range is exact.
+        verification: `(inputs, labels)`: real samples that were not trained on, and their class indices `(samples,)` or
+            None.
+        max_drop: how much accuracy the file may lose on them, as a fraction; without labels, the share of samples whose
+            top-1 class may change.
+        classes: names of the classes by output index, recorded in the sidecar.
+        details: more facts for the sidecar; what JSON can hold.
+        overwrite: replace a file that is there.
+        timeout: seconds the conversion may take.
+
+    Returns:
+        The facts of the file, as they stand in the sidecar.
+
+    Raises:
+        ExportError: the model cannot be converted, the conversion crashed, a file is in the way, or the file loses more
+            than `max_drop` (it is kept as `<path>.rejected` then).
+        UsageError: an unknown `quantize`.
+
+    Example:
+        >>> export_model(model, "digits.tflite", quantize="int8", calibration=train_images,
+        ...              verification=(test_images, test_labels))
+    """
+    target = Path(path)
+    recorded = _recorded(details)
+    _check_request(target, quantize, calibration, overwrite)
+    graph = read_graph(model)
+    inputs = as_arrays(verification[0], graph.inputs, "verification data")
+    samples: list[np.ndarray] = []
+    facts: CalibrationFacts | None = None
+    if quantize == "int8":
+        samples, facts = _calibrate(calibration, graph)
+    conversion = convert_in_child(
+        model, quantize=quantize, samples=spread(inputs, _BRIDGE_SAMPLES), calibration=samples, timeout=timeout
+    )
+    lite, verified = _verified(model, conversion, quantize, inputs, verification[1])
+    accepted = verified.drop <= max_drop
+    place = target if accepted else target.with_name(target.name + ".rejected")
+    result = ExportResult(
+        path=place,
+        sidecar=place.with_name(place.name + ".json"),
+        quantize=quantize,
+        size=lite.size,
+        gzip_size=lite.gzip_size,
+        sha256=hashlib.sha256(conversion.content).hexdigest(),
+        operators=tuple(OperatorCount(name=name, count=count) for name, count in lite.operators),
+        float_operators=lite.file.float_operators if quantize == "int8" else (),
+        stateful=lite.file.stateful,
+        inputs=tuple(TensorFacts.of(name, lite.inputs[name]) for name in conversion.inputs),
+        outputs=tuple(TensorFacts.of(name, lite.outputs[name]) for name in conversion.outputs),
+        folded=conversion.folded,
+        min_runtime_version=lite.file.min_runtime_version,
+        bridge_difference=conversion.bridge_difference,
+        parity=verified.parity,
+        accuracy_keras=verified.accuracy_keras,
+        accuracy_tflite=verified.accuracy_tflite,
+        drop=verified.drop,
+        max_drop=max_drop,
+        calibration=facts,
+        classes=tuple(classes) if classes is not None else None,
+        details=recorded,
+    )
+    _write(result, conversion.content)
+    if not accepted:
+        raise ExportError(_rejection(result))
+    return result
+
+
+def _recorded(details: Mapping[str, object] | None) -> dict[str, Any]:
+    try:
+        return dict(json.loads(json.dumps(dict(details or {}))))
+    except (TypeError, ValueError) as error:
+        raise ExportError(f"Expected details that JSON can hold. Received: {error}.") from error
+
+
+def _check_request(target: Path, quantize: str, calibration: object, overwrite: bool) -> None:
+    if quantize not in get_args(Quantization):
+        raise UsageError(f"Expected quantize to be one of {', '.join(get_args(Quantization))}. Received: {quantize!r}.")
+    if quantize == "int8" and calibration is None:
+        raise ExportError(
+            "Expected calibration data for int8. Received: none. Pass a few hundred real samples: "
+            "ranges measured on anything else would be wrong."
+        )
+    sidecar = target.with_name(target.name + ".json")
+    for each in (target, sidecar):
+        if each.is_dir() or (each.exists() and not overwrite):
+            raise ExportError(f"{each} exists already. Choose another name, or allow overwriting (--force).")
+    # Found now and not when the conversion is done.
+    above = next(parent for parent in target.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ExportError(f"Cannot write {target}: {above} is not a folder that takes files. Choose another place.")
+
+
+def _calibrate(calibration: Any, graph: Graph) -> tuple[list[np.ndarray], CalibrationFacts]:
+    arrays = gather(calibration, graph.inputs)
+    facts_of = fingerprint(arrays)
+    scaled = takes_pixels(graph)
+    pinned = []
+    for number, (each, array) in enumerate(zip(graph.inputs, arrays, strict=True)):
+        if each.name in scaled and looks_like_pixels(array):
+            arrays[number] = pin_pixel_range(array)
+            pinned.append(each.name)
+    return arrays, CalibrationFacts(count=len(arrays[0]), fingerprint=facts_of, pinned=tuple(pinned))
+
+
+def _verified(
+    model: keras.Model, conversion: Conversion, quantize: str, inputs: list[np.ndarray], labels: np.ndarray | None
+) -> tuple[LiteModel, Verification]:
+    """Open the file where nobody takes it for a finished one, check what it is made of, and run it on real data."""
+    with tempfile.TemporaryDirectory(prefix="kzoo-export-") as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(conversion.content)
+        _check_operators(path)
+        lite = LiteModel(path)
+        if quantize == "int8":
+            _check_integer(lite)
+        verified = verify(model, lite, inputs, labels, input_names=conversion.inputs, output_names=conversion.outputs)
+        _ = lite.gzip_size  # read while the file is there
+    return lite, verified
+
+
+def _check_operators(path: Path) -> None:
+    outside = read_tflite(path).custom_operators
+    if outside:
+        raise ExportError(
+            f"The model needs operators that a plain runtime does not have: {', '.join(outside)}. "
+            "Replace the layers they come from."
+        )
+
+
+def _check_integer(lite: LiteModel) -> None:
+    """int8 in and out; token ids are integers already."""
+    wrong = [name for name, info in (*lite.inputs.items(), *lite.outputs.items()) if info.is_float]
+    if wrong:
+        raise ExportError(f"Expected an int8 file to take and give integers. Received: floats at {', '.join(wrong)}.")
+
+
+def _write(result: ExportResult, content: bytes) -> None:
+    """Both or none: a file without its facts, or with those of another, must never lie there."""
+    try:
+        result.path.parent.mkdir(parents=True, exist_ok=True)
+        # Both are whole before the first takes its name.
+        with atomic_path(result.path) as file, atomic_path(result.sidecar) as sidecar:
+            file.write_bytes(content)
+            sidecar.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ExportError(f"Cannot write {result.path}: {error.strerror or error}.") from error
+
+
+def _rejection(result: ExportResult) -> str:
+    remedy = "Calibrate with more and more varied samples" if result.quantize == "int8" else "Check the model's layers"
+    if result.accuracy_keras is not None and result.accuracy_tflite is not None:
+        lost = (
+            f"loses {100 * result.drop:.2f} points of accuracy "
+            f"({100 * result.accuracy_keras:.2f} % -> {100 * result.accuracy_tflite:.2f} %)"
+        )
+    else:
+        lost = f"changes the top-1 class of {100 * result.drop:.2f} % of the samples"
+    return (
+        f"The {result.quantize} file {lost}; the limit is {100 * result.max_drop:.2f}. It is kept as {result.path}. "
+        f"{remedy}, or allow a larger drop."
+    )

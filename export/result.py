@@ -1,0 +1,99 @@
+"""What an export hands back, and what its sidecar says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from .tflite_file import TensorInfo
+from .verification import Parity
+
+Quantization = Literal["fp32", "int8"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorFacts(_Frozen):
+    """An input or output of the file: what an app writer needs. value = scale x (q - zero_point)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+
+    @classmethod
+    def of(cls, name: str, info: TensorInfo) -> TensorFacts:
+        """The facts of a file's tensor under its signature name."""
+        return cls(name=name, shape=info.shape, dtype=info.dtype, scale=info.scale, zero_point=info.zero_point)
+
+
+class CalibrationFacts(_Frozen):
+    """Which data set the ranges of an int8 file: how many samples, their SHA-256, inputs whose pixels span 0-255."""
+
+    count: int
+    fingerprint: str
+    pinned: tuple[str, ...]
+
+
+class OperatorCount(_Frozen):
+    """How often a file uses an operator."""
+
+    name: str
+    count: int
+
+
+class ExportResult(_Frozen):
+    """A `.tflite` file that has been held against its Keras model.
+
+    Attributes:
+        path: the file.
+        sidecar: `<file>.json`, which holds all of this.
+        quantize: `"fp32"` or `"int8"`.
+        size: bytes.
+        gzip_size: bytes after gzip.
+        sha256: of the file.
+        operators: kinds of operators with their counts.
+        float_operators: those of an int8 file that still compute in floating point.
+        stateful: the file remembers from one call to the next: an app resets its variables between independent inputs.
+        inputs: in the model's order, with the names of the file's signature.
+        outputs: likewise.
+        folded: scaling layers that went into the weights of the next layer.
+        min_runtime_version: the oldest TensorFlow Lite runtime that knows the operators, from the file's metadata.
+        bridge_difference: relative difference between the Keras model and the rebuilt one that was converted.
+        parity: the file's answers against the Keras model's.
+        accuracy_keras: on the verification data, None without labels.
+        accuracy_tflite: likewise.
+        drop: what the gate looks at: the loss of accuracy, or 1 - top-1 agreement without labels.
+        max_drop: the gate's limit.
+        calibration: None for a float file.
+        classes: names by output index, where they were given.
+        details: what the caller wanted recorded.
+    """
+
+    path: Path
+    sidecar: Path
+    quantize: Quantization
+    size: int
+    gzip_size: int
+    sha256: str
+    operators: tuple[OperatorCount, ...]
+    float_operators: tuple[str, ...]
+    stateful: bool
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    folded: tuple[str, ...]
+    min_runtime_version: str | None
+    bridge_difference: float
+    parity: Parity
+    accuracy_keras: float | None
+    accuracy_tflite: float | None
+    drop: float
+    max_drop: float
+    calibration: CalibrationFacts | None
+    classes: tuple[str, ...] | None
+    details: dict[str, Any]
