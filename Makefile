@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAGE := build/typecheck
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .PHONY: help quickstart test lint format typecheck bench lock clean
 
@@ -14,16 +15,17 @@ help:
 	@echo "make bench       measure kzoo against its peers"
 	@echo "make lock        pin the dependencies anew (needs uv)"
 
-# Both stamps hold the lock file's content, so that a change of it installs again.
+# A stamp is older than a lock file that has changed since: then everything is installed again.
 $(VENV)/run.stamp: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "kzoo needs Python 3.11 to 3.13; name one with make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) install --requirement requirements.lock
+	@# Without setuptools' lines on what an editable installation may shadow.
+	PYTHONWARNINGS=ignore $(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.lock
+	$(PIP) install --requirement requirements-dev.lock
 	@touch $@
 
 quickstart: $(VENV)/run.stamp
@@ -42,8 +44,8 @@ format: $(VENV)/dev.stamp
 
 # On a staged install, since models/ and export/ become kzoo.models and kzoo.export only there.
 typecheck: $(VENV)/dev.stamp
-	rm -rf $(STAGE)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target $(STAGE) .
+	rm -rf build
+	$(PIP) install --no-deps --no-build-isolation --target $(STAGE) .
 	cd $(STAGE) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/setup.cfg --cache-dir $(CURDIR)/.mypy_cache -p kzoo
 
 bench: $(VENV)/dev.stamp

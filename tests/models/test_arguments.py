@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+
 from kzoo.models import CATALOG, create_model
 
 

@@ -10,10 +10,12 @@ import pkgutil
 import subprocess
 import sys
 from math import prod
+from pathlib import Path
 from typing import Any
 
-import kzoo.models as zoo
 import pytest
+
+import kzoo.models as zoo
 
 # Published figures: trainable parameters, BatchNorm statistics, multiply-accumulates (torchvision, MLPerf Tiny).
 PUBLISHED = {
@@ -123,8 +125,7 @@ def test_the_room_imports_nothing_but_keras_and_itself() -> None:
     for module in pkgutil.iter_modules(zoo.__path__):
         source = importlib.import_module(f"kzoo.models.{module.name}").__file__
         assert source is not None
-        with open(source, encoding="utf-8") as file:
-            tree = ast.parse(file.read())
+        tree = ast.parse(Path(source).read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 assert {alias.name.split(".")[0] for alias in node.names} <= allowed

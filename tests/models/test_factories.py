@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import kzoo.models as zoo
 import numpy as np
 import pytest
+
+import kzoo.models as zoo
 
 NAMES = list(reversed(zoo.CATALOG))  # the largest first
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+
 from kzoo.models import attention, lstm, mobilenet_v2, resnet8, resnet18
 
 jax = pytest.importorskip("jax", reason="the reference convolutions need jax: pip install kzoo[jax]")

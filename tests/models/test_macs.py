@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import pytest
 from keras import layers
+
 from kzoo.models import count_macs
 
 
