@@ -61,6 +61,10 @@ def export_model(
             f"Expected a run or a .keras file to export, received {opened.name}, which is exported already."
         )
     target = Path(path) if path is not None else _default_path(opened, source, quantize)
+    if target.suffix != ".tflite":
+        raise UsageError(f"Expected a file name that ends in .tflite, received {target}. Choose another with --out.")
+    if not 0 <= max_drop <= 1:
+        raise UsageError(f"Expected a drop of 0 to 1, which is 100 points, received {max_drop:g}.")
     if isinstance(data, np.ndarray):
         calibration, checked, details = data[::2], (data[1::2], None), {}
     else:

@@ -6,7 +6,8 @@ import dataclasses
 import json
 import logging
 import zipfile
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,14 @@ def list_models(pattern: str = "*", *, family: str | None = None, task: str | No
         >>> import kzoo
         >>> kzoo.list_models("resnet*")
         ['resnet8', 'resnet18', 'resnet34']
+
+    Raises:
+        UsageError: No model at all has this family or task.
     """
-    return models.list_models(pattern, family=family, task=task)
+    try:
+        return models.list_models(pattern, family=family, task=task)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def find_record(name: str) -> models.ModelRecord:
@@ -213,20 +220,40 @@ def load_keras_file(path: str | Path) -> keras.Model:
     """
     path = Path(path)
     if not path.is_file():
-        raise RunError(f"Expected a .keras file, received {path}, which does not exist.")
+        raise RunError(f"Expected a .keras file, received {path}, which is not a file. Check the path.")
+    damaged = f"Expected a .keras file, received {path}, which is not one or is damaged. Copy or train it again."
     try:
         with zipfile.ZipFile(path) as archive:
-            json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise RunError(f"Expected a .keras file, received {path}, which is not one or is damaged.") from error
+            config = json.loads(archive.read("config.json"))
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, LookupError, ValueError, RuntimeError) as error:
+        raise RunError(damaged) from error
+    if broken or not isinstance(config, dict):
+        raise RunError(damaged)
+    # Losses and optimizers of one's own are not needed, and not looked at.
+    foreign = sorted(set(_foreign_classes({**config, "compile_config": None})))
+    if foreign:
+        raise RunError(
+            f"Expected a .keras file of Keras's own layers, received {path} with {', '.join(foreign)}. "
+            f"Code that a file brings along is never run; build the model from Keras's layers."
+        )
     import keras
 
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise RunError(
-            f"Expected a .keras file of Keras's own layers, received {path}: {_first_line(error)}"
-        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise RunError(f"{damaged} Keras says: {_first_line(error)}") from error
+
+
+def _foreign_classes(config: Any) -> Iterator[str]:
+    """Names of what a model's configuration asks for beside Keras: classes of other modules, and Lambda's code."""
+    if isinstance(config, dict):
+        module, name = config.get("module"), config.get("class_name")
+        if name == "Lambda" or (isinstance(module, str) and module.split(".")[0] not in ("keras", "builtins")):
+            yield str(name) if name == "Lambda" else f"{module}.{name}"
+    children = config.values() if isinstance(config, dict) else config if isinstance(config, list) else ()
+    for child in children:
+        yield from _foreign_classes(child)
 
 
 def _differ_in_channels(weights: list[Any], wanted: list[tuple[int, ...]]) -> bool:

@@ -16,6 +16,8 @@ from kzoo.errors import RecipeError, nearest
 
 from .schema import Recipe
 
+_TYPES = ("int", "float", "str", "bool")
+
 
 def list_recipes() -> list[str]:
     """Names of the packaged recipes: `MODEL.DATASET`, `TASK.DATASET` or `TASK`."""
@@ -104,11 +106,19 @@ def _read(source: str | Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise RecipeError(f"Expected YAML in {source}, received: {problem}") from error
+        raise RecipeError(f"Expected YAML in {source}, received text that is not: {_yaml_problem(error)}.") from error
+    if content is None:
+        raise RecipeError(f"Expected a YAML recipe, received {source}, which is empty. Give it a key, as epochs: 20.")
     if not isinstance(content, dict):
         raise RecipeError(f"Expected a YAML mapping in {source}, received {type(content).__name__}.")
     return content
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    mark = error.problem_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}, {error.problem}"
 
 
 def _section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -139,9 +149,10 @@ def _explain(error: ValidationError) -> str:
     keys = [str(part) for part in first["loc"]]
     section = _schema_of(keys[:-1])
     tagged = [key for index, key in enumerate(keys) if not (index == 1 and keys[0] in ("optimizer", "schedule"))]
-    dotted = ".".join(tagged)
     if first["type"] == "extra_forbidden":
-        return f"unknown key {dotted!r}. {nearest(keys[-1], section)}"
+        return f"unknown key {'.'.join(tagged)!r}. {nearest(keys[-1], section)}"
+    # So does the type that a value of several types was last held against ("int").
+    dotted = ".".join(key for key in tagged if key not in _TYPES and "[" not in key)
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "union_tag_invalid":
         known = first["ctx"]["expected_tags"].replace("'", "").split(", ")
@@ -152,6 +163,9 @@ def _explain(error: ValidationError) -> str:
         return f"missing key {dotted!r}."
     if first["type"].startswith("value_error"):
         return f"{message}."
+    if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        example = f"{dotted}.{next(iter(_schema_of(keys)))}" if dotted in Recipe.model_fields else f"{dotted}.KEY"
+        return f"{dotted}: expected keys below it, as {example}=…, received {first['input']!r}."
     return f"{dotted}: {message[0].lower()}{message[1:]}, received {first['input']!r}."
 
 

@@ -16,6 +16,15 @@ NotNegative = Annotated[float, Field(ge=0.0)]
 ModelArgument = bool | int | float | str | list[int] | None
 
 
+# Arguments of the factories that training gives, and where they come from.
+_DECIDED = {
+    "classes": "it follows from the data",
+    "input_shape": "it follows from the data and from input.size and input.channels",
+    "include_top": "what is trained is a classifier",
+    "weights": "name a run with --weights",
+}
+
+
 class Section(BaseModel):
     """A part of a recipe: immutable, and an unknown key is an error."""
 
@@ -27,6 +36,13 @@ class ModelSection(Section):
 
     name: str
     arguments: dict[str, ModelArgument] = {}
+
+    @model_validator(mode="after")
+    def _leaves_to_kzoo_what_follows(self) -> ModelSection:
+        for argument, source in _DECIDED.items():
+            if argument in self.arguments:
+                raise ValueError(f"model.arguments.{argument} is not for a recipe: {source}")
+        return self
 
 
 class DataSection(Section):
@@ -243,11 +259,11 @@ class Recipe(Section):
         if self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"schedule.warmup_epochs must be less than epochs, received warmup_epochs="
-                f"{self.schedule.warmup_epochs:g}, epochs={self.epochs}"
+                f"{self.schedule.warmup_epochs:g}, epochs={self.epochs}; lower the one or raise the other"
             )
         if self.transfer is not None and self.transfer.head_epochs >= self.epochs:
             raise ValueError(
                 f"transfer.head_epochs must be less than epochs, received head_epochs="
-                f"{self.transfer.head_epochs}, epochs={self.epochs}"
+                f"{self.transfer.head_epochs}, epochs={self.epochs}; lower the one or raise the other"
             )
         return self

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .dry_run import DryRun, dry_run
+from .estimate import DryRun, dry_run
+from .fit import describe, train
 from .plan import Plan, make_plan, resolve_recipe
 from .reporter import LogReporter, Reporter
-from .train import describe, train
 
 __all__ = ["DryRun", "LogReporter", "Plan", "Reporter", "describe", "dry_run", "make_plan", "resolve_recipe", "train"]

@@ -42,7 +42,13 @@ class BestModel(keras.callbacks.ModelCheckpoint):
         super().set_model(self.saved_model)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        super().on_epoch_end(epoch, logs)
+        # Left half-written by a run that was killed in its midst.
+        self.candidate.unlink(missing_ok=True)
+        try:
+            super().on_epoch_end(epoch, logs)
+        except BaseException:
+            self.candidate.unlink(missing_ok=True)
+            raise
         if self.candidate.exists():
             self.candidate.replace(self.file)
             self.best_epoch = epoch + 1
@@ -141,12 +147,19 @@ class StopAtNan(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        loss = float((logs or {}).get("loss", 0.0))
-        if math.isfinite(loss):
+        step = self._epoch * self.batches + batch + 1
+        self._check((logs or {}).get("loss", 0.0), "loss", f"(epoch {self._epoch + 1}, batch {batch + 1})", step)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        # The last update of an epoch shows first here, before its weights can be taken for the best.
+        step = (epoch + 1) * self.batches
+        self._check((logs or {}).get("val_loss", 0.0), "validation loss", f"(after epoch {epoch + 1})", step)
+
+    def _check(self, loss: Any, name: str, where: str, step: int) -> None:
+        if math.isfinite(float(loss)):
             return
         kept = f"The best model so far is kept in {self.file}." if self.file.exists() else "No epoch had ended yet."
         raise TrainingError(
-            f"Expected a finite loss, received {loss} at step {self._epoch * self.batches + batch + 1} "
-            f"(epoch {self._epoch + 1}, batch {batch + 1}). {kept} "
-            f"Try a lower optimizer.learning_rate, optimizer.global_clipnorm=1 or schedule.warmup_epochs=1."
+            f"Expected a finite {name}, received {float(loss)} at step {step} {where}. {kept} Train anew with a "
+            f"lower optimizer.learning_rate, optimizer.global_clipnorm=1 or schedule.warmup_epochs=1."
         )

@@ -9,9 +9,10 @@ import time
 
 import numpy as np
 
+from .backend import only_the_backend
 from .feed import EpochOrder, make_feed
+from .fit import Phase, compile_for
 from .plan import Plan
-from .train import Phase, compile_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class DryRun:
     loss: float
 
 
+@only_the_backend()
 def dry_run(plan: Plan) -> DryRun:
     """Run two training steps and measure the second; the first one also compiles. Nothing is written."""
     model = compile_for(plan, Phase(0, plan.recipe.epochs, None, plan.recipe.optimizer.learning_rate))

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from kzoo.data import Split
+from kzoo.errors import KzooError
 
 from .augment import Augmenter
 
@@ -62,7 +63,28 @@ class FollowEpoch(keras.callbacks.Callback):
         self.order.epoch = epoch
 
 
-def make_feed(split: Split, order: EpochOrder, classes: int, augmenter: Augmenter | None = None) -> Any:
+class WatchedSplit:
+    """A split that keeps the error of its `load`: a `tf.data` thread passes on only its text, with a traceback in it.
+
+    Args:
+        split: What is read.
+    """
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        self.labels = split.labels
+        self.error: KzooError | None = None
+
+    def load(self, indices: np.ndarray) -> np.ndarray:
+        """As `Split.load`."""
+        try:
+            return self.split.load(indices)
+        except KzooError as error:
+            self.error = error
+            raise
+
+
+def make_feed(split: Split | WatchedSplit, order: EpochOrder, classes: int, augmenter: Augmenter | None = None) -> Any:
     """Stream a split in batches of `(inputs, one-hot labels)`, float32.
 
     On TensorFlow this is a `tf.data.Dataset`, which loads and augments ahead of the training step; on any other backend
@@ -79,7 +101,7 @@ def make_feed(split: Split, order: EpochOrder, classes: int, augmenter: Augmente
     return _PythonFeed(split, order, classes, augmenter)
 
 
-def _tf_feed(split: Split, order: EpochOrder, classes: int, augmenter: Augmenter | None) -> Any:
+def _tf_feed(split: Split | WatchedSplit, order: EpochOrder, classes: int, augmenter: Augmenter | None) -> Any:
     import tensorflow as tf
 
     sample = split.load(np.arange(1))
@@ -102,7 +124,9 @@ def _tf_feed(split: Split, order: EpochOrder, classes: int, augmenter: Augmenter
 class _PythonFeed(keras.utils.PyDataset):
     """The same batches for Keras backends other than TensorFlow."""
 
-    def __init__(self, split: Split, order: EpochOrder, classes: int, augmenter: Augmenter | None) -> None:
+    def __init__(
+        self, split: Split | WatchedSplit, order: EpochOrder, classes: int, augmenter: Augmenter | None
+    ) -> None:
         super().__init__()
         self.split = split
         self.order = order

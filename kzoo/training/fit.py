@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import os
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +28,9 @@ from kzoo.run import (
     next_free,
 )
 
+from .backend import only_the_backend
 from .callbacks import BestModel, HistoryLog, Progress, StopAtNan
-from .feed import EpochOrder, FollowEpoch, make_feed
+from .feed import EpochOrder, FollowEpoch, WatchedSplit, make_feed
 from .optimizer import add_kernel_penalty, build_optimizer
 from .plan import Plan, check_space, make_plan, resolve_recipe
 from .reporter import LogReporter, Reporter
@@ -47,6 +51,7 @@ class Phase:
     learning_rate: float
 
 
+@only_the_backend()
 def train(
     model: str,
     data: Any = None,
@@ -92,6 +97,11 @@ def train(
     resolved = resolve_recipe(model, None if named is None else str(named), recipe=recipe, overrides=overrides)
     if resume:
         run = _unfinished(model, Path(out) if out else None, resolved.data.source)
+        if named is not None and resolved.data.source != run.info.data.source:
+            raise UsageError(
+                f"Expected the data that {run.path} began with, {run.info.data.source}, received "
+                f"{resolved.data.source}. Drop --data, or train anew."
+            )
         if overrides or recipe:
             raise UsageError(
                 f"Expected --resume alone, received {', '.join(overrides) or 'a recipe'} too: a run goes on "
@@ -102,18 +112,19 @@ def train(
             return run
         plan = make_plan(run.recipe, None if named is not None else data)
         _check_same_data(run, plan)
+        run.update(status="training")
     else:
-        plan = None
         if out is not None:
             check_free(Path(out), force=force)
         plan = make_plan(resolved, None if named is not None else data)
         path = Path(out) if out else next_free(RUNS, plan.name)
         check_space(plan, path)
         run = create_run(path, plan.info(), resolved, force=force)
-    for line in describe(plan):
-        reporter.line(line)
-    fit_run(run, plan, reporter)
-    finish_run(run, plan.model, plan.dataset)
+    with _recorded_end(run):
+        for line in describe(plan):
+            reporter.line(line)
+        fit_run(run, plan, reporter)
+        finish_run(run, plan.model, plan.dataset)
     return run
 
 
@@ -148,15 +159,14 @@ def fit_run(run: Run, plan: Plan, reporter: Reporter) -> None:
     order = plan.order()
     best = BestModel(plan.model, run.path / MODEL, checkpoints)
     callbacks = _callbacks(run, plan, order, best, reporter)
-    with _recorded_end(run):
-        for phase in _phases(plan):
-            if point is not None and point.epoch >= phase.end:
-                continue
-            _fit_phase(plan, phase, order, callbacks, point)
-            point = None
-            if callbacks[0].model.stop_training:
-                break
-        plan.model.load_weights(run.path / MODEL)
+    for phase in _phases(plan):
+        if point is not None and point.epoch >= phase.end:
+            continue
+        _fit_phase(plan, phase, order, callbacks, point)
+        point = None
+        if callbacks[0].model.stop_training:
+            break
+    plan.model.load_weights(run.path / MODEL)
     history = run.history()
     seconds = round(sum(row["seconds"] for row in history), 1)
     run.update(best_epoch=best.best_epoch, epochs=len(history), seconds=seconds)
@@ -177,20 +187,24 @@ def _fit_phase(
         first = point.epoch
         point.load_into(model)
         resume_point.restored = point.counted
-    data = plan.dataset
     extra = _plateau_callbacks(plan, phase, order)
-    model.fit(
-        make_feed(data.train, order, len(data.classes), plan.augmenter),
-        validation_data=make_feed(data.val, EpochOrder(len(data.val), plan.recipe.batch_size, None), len(data.classes)),
-        initial_epoch=first,
-        epochs=phase.end,
-        class_weight=plan.class_weights(),
-        # The resume point keeps what the others counted, so it stands last.
-        callbacks=[*callbacks[:-1], *extra, resume_point],
-        # The feed shuffles by itself.
-        shuffle=False,
-        verbose=0,
-    )
+    train, val, classes = WatchedSplit(plan.dataset.train), WatchedSplit(plan.dataset.val), len(plan.dataset.classes)
+    val_order = EpochOrder(len(val.labels), plan.recipe.batch_size, None)
+    try:
+        model.fit(
+            make_feed(train, order, classes, plan.augmenter),
+            validation_data=make_feed(val, val_order, classes),
+            initial_epoch=first,
+            epochs=phase.end,
+            class_weight=plan.class_weights(),
+            # The resume point keeps what the others counted, so it stands last.
+            callbacks=[*callbacks[:-1], *extra, resume_point],
+            # The feed shuffles by itself.
+            shuffle=False,
+            verbose=0,
+        )
+    except Exception as error:
+        raise train.error or val.error or error from None
 
 
 def compile_for(plan: Plan, phase: Phase) -> keras.Model:
@@ -266,19 +280,31 @@ def _recorded_end(run: Run) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
+        error.add_note(f"Continue with: {_resume_command(run)}")
         run.update(status="interrupted", epochs=len(run.history()))
-        error.add_note(f"Continue with: kzoo train {run.info.model} --resume --out {run.path}")
         raise
     except Exception as error:
         # A full disk takes the record too; the error itself says so.
         with contextlib.suppress(OSError):
             run.update(status="failed", epochs=len(run.history()))
-        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        # TensorFlow has one class for a full disk (TensorBoard's files) and for too little memory.
+        exhausted = type(error).__name__ == "ResourceExhaustedError"
+        if isinstance(error, OSError) or (exhausted and os.strerror(errno.ENOSPC) in str(error)):
+            reason = os.strerror(getattr(error, "errno", None) or errno.ENOSPC)
             raise TrainingError(
-                f"Out of memory while training. Lower batch_size, or set data.cache=none; "
-                f"then continue with --resume --out {run.path}."
+                f"Cannot write {run.path}: {reason}. What was complete before is kept. "
+                f"Make room, then continue with: {_resume_command(run)}"
+            ) from error
+        if isinstance(error, MemoryError) or exhausted:
+            raise TrainingError(
+                "Out of memory while training. Train anew with a lower --batch-size, a smaller input.size or "
+                "data.cache=none."
             ) from error
         raise
+
+
+def _resume_command(run: Run) -> str:
+    return f"kzoo train {run.info.model} --resume --out {shlex.quote(str(run.path))}"
 
 
 def _unfinished(model: str, out: Path | None, source: str) -> Run:
@@ -287,7 +313,8 @@ def _unfinished(model: str, out: Path | None, source: str) -> Run:
         if run.info.model != model:
             raise UsageError(f"Expected a run of {model}, received {out}, a run of {run.info.model}.")
         return run
-    name = f"{model}.{Path(source).stem}"
+    # As the dataset is called: a folder by its whole name, a file without its suffix.
+    name = f"{model}.{Path(source).stem if source.endswith('.npz') else Path(source).name}"
     path = last_unfinished(RUNS, name)
     if path is None:
         raise RunError(f"Expected an unfinished run {RUNS / name}-N to resume, received none. Name it with --out.")

@@ -14,7 +14,7 @@ import numpy as np
 
 from kzoo import models
 from kzoo.data import Dataset, open_dataset
-from kzoo.errors import DataError, RecipeError, RunError
+from kzoo.errors import RecipeError, RunError
 from kzoo.recipes import Recipe, find_recipe, load_recipe
 from kzoo.run import MODEL, DataFacts, RunInfo, is_run
 from kzoo.versions import installed_versions
@@ -29,6 +29,9 @@ from kzoo.zoo import (
 
 from .augment import Augmenter, build_augmentation
 from .feed import EpochOrder
+
+# Standard deviations from its mean that a standardised feature reaches at most in the training data.
+LARGEST_DEVIATION = 6.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +156,7 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
         size=recipe.input.size,
         channels=recipe.input.channels,
         fit=recipe.input.fit,
-        default_size=record.input_shape[:2] if record.task == "image" else None,
+        default_size=(record.input_shape[0], record.input_shape[1]) if record.task == "image" else None,
         seed=recipe.seed,
         fractions=recipe.data.fractions,
         cache=recipe.data.cache,
@@ -170,7 +173,7 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
     transfer = None if recipe.transfer is None else _transfer(recipe.transfer.weights, model, dataset)
     if transfer is None:
         _standardise(model, dataset)
-    return Plan(
+    plan = Plan(
         recipe=recipe,
         dataset=dataset,
         model=model,
@@ -179,6 +182,9 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
         augmenter=Augmenter(layers) if layers else None,
         transfer=transfer,
     )
+    # Names of classes are checked while nothing has been written.
+    plan.class_weights()
+    return plan
 
 
 def check_space(plan: Plan, directory: Path) -> None:
@@ -236,10 +242,17 @@ def _transfer(weights: str, model: keras.Model, dataset: Dataset) -> LoadReport:
 
 
 def _standardise(model: keras.Model, dataset: Dataset) -> None:
-    """Learn mean and variance of the features from the training split, into the model."""
+    """Learn mean and variance of the features from the training split, into the model.
+
+    A feature that is nearly always the same has so small a deviation that a rare value would become an outlier of
+    hundreds, and int8 would have no steps left for the others: no training value ends beyond `LARGEST_DEVIATION`.
+    """
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
             samples = dataset.train.load(np.arange(len(dataset.train)))
-            if not np.isfinite(samples).all():
-                raise DataError("Expected finite features, received NaN or infinity in the training split.")
-            layer.adapt(samples)
+            axes = tuple(range(samples.ndim - 1))
+            mean, deviation = samples.mean(axes), samples.std(axes)
+            farthest = np.abs(samples - mean).max(axes)
+            deviation = np.maximum(deviation, farthest / LARGEST_DEVIATION)
+            layer.set_weights([mean, deviation**2, np.array(samples[..., 0].size)])
+            layer.finalize_state()

@@ -17,7 +17,7 @@ import keras
 from keras import ops
 
 from kzoo.errors import RunError
-from kzoo.files import write_json, write_text
+from kzoo.files import atomic_path, write_json, write_text
 
 # What each callback counts, by class name. None of Keras's callbacks saves its own state.
 COUNTED = {
@@ -61,9 +61,10 @@ class ResumePoint(keras.callbacks.Callback):
         self._next_save = ended + (ended - started) / SHARE_OF_TIME
 
     def _save(self, epoch: int) -> None:
-        weights = self.directory / f"epoch-{epoch:04}.weights.h5"
-        # Nothing refers to the file until it is whole, so it needs no temporary name.
-        self.model.save_weights(weights)
+        weights = self.directory / f"epoch-{epoch:04}.keras"
+        # Not save_weights: HDF5, writing to a full disk by itself, complains on stderr and may end the process.
+        with atomic_path(weights) as temporary:
+            self.model.save(temporary)
         counted = {
             type(callback).__name__: {
                 name: _plain(getattr(callback, name)) for name in COUNTED[type(callback).__name__]
@@ -74,7 +75,7 @@ class ResumePoint(keras.callbacks.Callback):
         # The point exists from this write on; until then the one before it stands.
         point = {"epoch": epoch, "weights": weights.name, "counted": counted, "seeds": _seeds(self.model)}
         write_json(self.directory / "resume.json", point)
-        for old in self.directory.glob("epoch-*.weights.h5"):
+        for old in self.directory.glob("epoch-*.keras"):
             if old != weights:
                 old.unlink()
 
@@ -96,17 +97,25 @@ class SavedPoint:
             self.seeds: dict[str, list[int]] = dict(content["seeds"])
             # The name alone: a point never leads out of its own directory.
             self.weights = directory / Path(content["weights"]).name
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"Expected a resume point in {file}, received a file that is not one. Train anew."
-            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._damaged(file) from error
 
     def load_into(self, model: keras.Model) -> None:
         """Set weights, optimizer and random generators of a compiled model."""
         model.optimizer.build(model.trainable_variables)
-        model.load_weights(self.weights)
-        for state in _seed_states(model):
-            state.assign(self.seeds[state.path])
+        try:
+            model.load_weights(self.weights)
+            for state in _seed_states(model):
+                state.assign(self.seeds[state.path])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged(self.weights) from error
+
+    @staticmethod
+    def _damaged(file: Path) -> RunError:
+        return RunError(
+            f"Expected a whole resume point, received {file}, which is missing or damaged. Its epochs cannot be "
+            f"continued: train anew, with --weights {file.parent.parent} to start from the best epoch so far."
+        )
 
 
 def find_point(directory: Path) -> SavedPoint | None:
