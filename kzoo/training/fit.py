@@ -281,12 +281,10 @@ def _recorded_end(run: Run) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         error.add_note(f"Continue with: {_resume_command(run)}")
-        run.update(status="interrupted", epochs=len(run.history()))
+        _record_end(run, "interrupted")
         raise
     except Exception as error:
-        # A full disk takes the record too; the error itself says so.
-        with contextlib.suppress(OSError):
-            run.update(status="failed", epochs=len(run.history()))
+        _record_end(run, "failed")
         # TensorFlow has one class for a full disk (TensorBoard's files) and for too little memory.
         exhausted = type(error).__name__ == "ResourceExhaustedError"
         if isinstance(error, OSError) or (exhausted and os.strerror(errno.ENOSPC) in str(error)):
@@ -301,6 +299,12 @@ def _recorded_end(run: Run) -> Iterator[None]:
                 "data.cache=none."
             ) from error
         raise
+
+
+def _record_end(run: Run, status: str) -> None:
+    # What ended the training may keep this from being written, too: a full disk, say. It is what the user must know.
+    with contextlib.suppress(OSError, RunError):
+        run.update(status=status, epochs=len(run.history()))
 
 
 def _resume_command(run: Run) -> str:

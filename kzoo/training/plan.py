@@ -133,8 +133,9 @@ def resolve_recipe(
     chosen = dict(overrides or {})
     if data is not None:
         # A path is kept whole, so that the run can be resumed and evaluated from anywhere.
-        chosen["data.source"] = str(Path(data).resolve()) if Path(data).exists() and not _is_builtin(data) else data
-    source = recipe or find_recipe(model, record.task, data or "digits")
+        is_path = bool(data) and Path(data).exists() and not _is_builtin(data)
+        chosen["data.source"] = str(Path(data).resolve()) if is_path else data
+    source = find_recipe(model, record.task, data or "digits") if recipe is None else recipe
     return load_recipe(source, model=model, overrides=chosen)
 
 

@@ -10,6 +10,8 @@ import csv
 import io
 import json
 import time
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +95,8 @@ class SavedPoint:
         try:
             content = json.loads(file.read_text())
             self.epoch: int = int(content["epoch"])
-            self.counted: dict[str, dict[str, Any]] = dict(content["counted"])
+            counted: dict[str, dict[str, Any]] = content["counted"]
+            self.counted = {name: dict(counts) for name, counts in counted.items()}
             self.seeds: dict[str, list[int]] = dict(content["seeds"])
             # The name alone: a point never leads out of its own directory.
             self.weights = directory / Path(content["weights"]).name
@@ -107,7 +110,7 @@ class SavedPoint:
             model.load_weights(self.weights)
             for state in _seed_states(model):
                 state.assign(self.seeds[state.path])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError) as error:
             raise self._damaged(self.weights) from error
 
     @staticmethod

@@ -1,0 +1,40 @@
+"""What a figure was measured on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from kzoo.files import write_json, write_text
+from kzoo.versions import installed_versions
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores and versions."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": installed_versions(),
+    }
+
+
+def keep_results(name: str, command: str, rows: list[dict[str, Any]]) -> str:
+    """Write the rows as JSON and as a Markdown table; gives the table back."""
+    RESULTS.mkdir(exist_ok=True)
+    machine = describe_machine()
+    write_json(RESULTS / f"{name}.json", {"command": command, "machine": machine, "rows": rows})
+    columns = list(rows[0])
+    table = [columns, ["---"] * len(columns), *([str(row[column]) for column in columns] for row in rows)]
+    text = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
+    versions = json.dumps(machine["versions"])
+    heading = f"`{command}` on {machine['cores']} cores of {machine['processor']}; versions: {versions}\n"
+    write_text(RESULTS / f"{name}.md", f"{heading}\n{text}\n")
+    return text

@@ -1,0 +1,140 @@
+"""What kzoo's training loop costs over bare `model.fit` on the same arrays: `python -m bench.training_loop`.
+
+Both train the same compiled model, batch size and epochs, with validation. kzoo's epochs count everything that it does
+between two epochs: history, best model, resume point, TensorBoard. The two take turns, so that a slow minute of the
+machine hits both, and the first epoch, which compiles, is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import kzoo
+from bench.machine import keep_results
+from kzoo.data import open_dataset
+from kzoo.training import make_plan, resolve_recipe
+from kzoo.training.fit import Phase, compile_for
+
+# Plain optimizers and no augmentation: bare `model.fit` has nothing to set against those.
+SETTINGS = {
+    "optimizer.name": "sgd",
+    "schedule.name": "constant",
+    "augmentation.shift": 0.0,
+    "augmentation.rotation": 0.0,
+    "callbacks.early_stopping": None,
+    "batch_size": 128,
+}
+
+
+class Stamps(keras.callbacks.Callback):
+    """The moments at which bare epochs end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moments: list[float] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.moments.append(time.perf_counter())
+
+
+class EpochLines:
+    """A reporter that notes when kzoo says that an epoch has ended."""
+
+    def __init__(self) -> None:
+        self.moments: list[float] = []
+
+    def line(self, text: str) -> None:
+        if text.startswith("epoch"):
+            self.moments.append(time.perf_counter())
+
+    def status(self, text: str) -> None:
+        raise AssertionError("never wanted")
+
+    def wants_status(self) -> bool:
+        return False
+
+
+def digits(kind: str, size: int | None, times: int) -> dict[str, np.ndarray]:
+    """The embedded digits, repeated so that an epoch is long enough to measure."""
+    data = open_dataset("digits", kind=kind, size=size)  # type: ignore[arg-type]
+    arrays = {}
+    for name in ("train", "val", "test"):
+        split = data.split(name)
+        repeats = times if name == "train" else 1
+        arrays[f"x_{name}"] = np.concatenate([split.load(np.arange(len(split)))] * repeats)
+        arrays[f"y_{name}"] = np.concatenate([split.labels] * repeats)
+    return arrays
+
+
+def bare_epochs(model: str, arrays: dict[str, np.ndarray], epochs: int) -> list[float]:
+    """Seconds of each epoch but the first under bare `model.fit`."""
+    plan = make_plan(resolve_recipe(model, overrides={**SETTINGS, "epochs": epochs}), arrays)
+    compiled = compile_for(plan, Phase(0, epochs, None, plan.recipe.optimizer.learning_rate))
+    eye = np.eye(len(plan.dataset.classes), dtype="float32")
+    stamps = Stamps()
+    compiled.fit(
+        arrays["x_train"].astype("float32"),
+        eye[plan.dataset.train.labels],
+        validation_data=(arrays["x_val"].astype("float32"), eye[plan.dataset.val.labels]),
+        batch_size=plan.recipe.batch_size,
+        epochs=epochs,
+        callbacks=[stamps],
+        verbose=0,
+    )
+    return np.diff(stamps.moments).tolist()
+
+
+def kzoo_epochs(model: str, arrays: dict[str, np.ndarray], epochs: int) -> list[float]:
+    """Seconds of each epoch but the first under `kzoo.train`."""
+    lines = EpochLines()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {**SETTINGS, "epochs": epochs}
+        kzoo.train(model, data=arrays, settings=settings, out=Path(folder) / "run", reporter=lines)
+    return np.diff(lines.moments).tolist()
+
+
+def main() -> None:
+    """Measure, print and keep the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=4)
+    chosen = parser.parse_args()
+    rows = []
+    for model, kind, size, times in (
+        ("resnet8", "image", 32, 5),
+        ("cnn", "image", 32, 10),
+        ("lstm", "sequence", None, 20),
+    ):
+        arrays = digits(kind, size, times)
+        bare: list[float] = []
+        ours: list[float] = []
+        for _ in range(chosen.rounds):
+            bare += bare_epochs(model, arrays, chosen.epochs)
+            ours += kzoo_epochs(model, arrays, chosen.epochs)
+        middle = statistics.median(bare), statistics.median(ours)
+        rows.append(
+            {
+                "model": model,
+                "samples an epoch": len(arrays["x_train"]),
+                "bare model.fit, s an epoch": round(middle[0], 3),
+                "kzoo, s an epoch": round(middle[1], 3),
+                "ratio": round(middle[1] / middle[0], 3),
+                "spread of bare": f"{min(bare) / middle[0]:.2f}–{max(bare) / middle[0]:.2f}",
+                "spread of kzoo": f"{min(ours) / middle[1]:.2f}–{max(ours) / middle[1]:.2f}",
+            }
+        )
+        print(rows[-1])
+    command = f"python -m bench.training_loop --rounds {chosen.rounds} --epochs {chosen.epochs}"
+    print(keep_results("training_loop", command, rows))
+
+
+if __name__ == "__main__":
+    main()
