@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kzoo.export import benchmark
     from kzoo.exporting import export_model
     from kzoo.run import Run
-    from kzoo.training import train
+    from kzoo.training.fit import train
     from kzoo.zoo import create_model, list_models, load
 
 __version__ = "0.1.0"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kzoo.data import InputSpec
-from kzoo.errors import RunError
+from kzoo.errors import RecipeError, RunError
 from kzoo.evaluation.metrics import Metrics
 from kzoo.files import write_json, write_text
 from kzoo.recipes import Recipe, dump_recipe, load_recipe
@@ -26,6 +26,8 @@ LABELS = "labels.txt"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 REPORT = "report.html"
+# All that kzoo writes into a run, as patterns; run.json last, so that until then it is a run.
+_OWN = (MODEL, RECIPE, HISTORY, METRICS, LABELS, CHECKPOINTS, TENSORBOARD, REPORT, "plots", "model.*.tflite*", INFO)
 
 
 class DataFacts(BaseModel):
@@ -92,8 +94,10 @@ class Run:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "the whole file"
+            reason = first["msg"].removeprefix("Value error, ").rstrip(".")
             raise RunError(
-                f"Expected kzoo's {INFO} in {self.path}, received one wrong at {where}: {first['msg']}."
+                f"Expected kzoo's {INFO} in {self.path}, received one wrong at {where}: {reason}. "
+                f"Restore the file, or train anew elsewhere."
             ) from error
 
     def update(self, **changes: Any) -> None:
@@ -104,15 +108,28 @@ class Run:
     @functools.cached_property
     def recipe(self) -> Recipe:
         """The recipe as it was resolved when the run began."""
-        return load_recipe(self.path / RECIPE)
+        try:
+            return load_recipe(self.path / RECIPE)
+        except RecipeError as error:
+            raise RunError(
+                f"Expected the run's own recipe in {self.path}: {error} Restore the file, or train anew."
+            ) from error
 
     def history(self) -> list[dict[str, float]]:
         """Rows of `history.csv`, one an epoch; empty before the first has ended."""
         file = self.path / HISTORY
         if not file.is_file():
             return []
-        with file.open(newline="") as lines:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+        try:
+            with file.open(newline="") as lines:
+                rows = list(csv.DictReader(lines))
+            # A kill or a full disk leaves the last line incomplete.
+            whole = [row for row in rows if None not in row.values()]
+            return [{name: float(value) for name, value in row.items()} for row in whole]
+        except (ValueError, TypeError, csv.Error) as error:
+            raise RunError(
+                f"Expected rows of numbers in {file}, received others. Repair the file, or train anew."
+            ) from error
 
     @functools.cached_property
     def metrics(self) -> Metrics:
@@ -123,7 +140,12 @@ class Run:
                 f"{self.path} has no {METRICS}: its training did not end (status {self.info.status}). "
                 f"Continue with --resume."
             )
-        return Metrics.model_validate_json(file.read_bytes())
+        try:
+            return Metrics.model_validate_json(file.read_bytes())
+        except ValidationError as error:
+            raise RunError(
+                f"Expected kzoo's metrics in {file}, received something else. Measure again with kzoo evaluate."
+            ) from error
 
     @functools.cached_property
     def model(self) -> Any:
@@ -132,7 +154,8 @@ class Run:
 
         file = self.path / MODEL
         if not file.is_file():
-            raise RunError(f"{self.path} has no {MODEL} yet (status {self.info.status}). Continue with --resume.")
+            remedy = "Train anew" if self.info.status == "done" else "Continue with --resume"
+            raise RunError(f"{self.path} has no {MODEL} (status {self.info.status}). {remedy}.")
         return load_keras_file(file)
 
     def __repr__(self) -> str:
@@ -157,14 +180,23 @@ def create_run(path: Path, info: RunInfo, recipe: Recipe, *, force: bool = False
         RunError: Something stands at `path` already.
     """
     check_free(path, force=force)
-    if path.exists():
-        shutil.rmtree(path)
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
+    _clear(path)
     write_text(path / RECIPE, dump_recipe(recipe))
     write_text(path / LABELS, "".join(f"{name}\n" for name in info.classes))
     # run.json comes last: a directory that has one is a whole run.
     write_json(path / INFO, info.model_dump(mode="json"))
     return Run(path)
+
+
+def _clear(path: Path) -> None:
+    """Remove the run that stands at `path`, but nothing else: not the user's own files, not the directory itself."""
+    for pattern in _OWN:
+        for entry in path.glob(pattern):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
 
 def check_free(path: Path, *, force: bool = False) -> None:
@@ -185,6 +217,8 @@ def check_free(path: Path, *, force: bool = False) -> None:
             f"Expected a new directory for the run, received {path}, which is a run already. "
             f"Choose another with --out, continue it with --resume, or replace it with --force."
         )
+    # Some other program's run.json makes no run: what cannot be read as one is not deleted.
+    Run(path)
 
 
 def next_free(parent: Path, name: str) -> Path:

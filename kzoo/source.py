@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,12 @@ from kzoo.data import Dataset, InputSpec, match_classes, open_dataset
 from kzoo.errors import RunError, UsageError
 
 if TYPE_CHECKING:
+    from kzoo.data.spec import Kind
     from kzoo.run import Run
 
 BATCH = 64
+# By the number of axes, the batch included.
+_KINDS: Mapping[int, Kind] = {4: "image", 3: "sequence"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Source:
         dataset = open_dataset(
             origin.source if data is None else data,
             kind=self.input.kind,
-            size=self.input.shape[:2] if image else None,
+            size=(self.input.shape[0], self.input.shape[1]) if image else None,
             channels=self.input.shape[2] if image else None,
             fit=self.input.fit,
             seed=origin.seed,
@@ -97,6 +100,9 @@ def open_source(source: Any, *, runtime: str = "litert", threads: int = 1) -> So
     Raises:
         RunError: Nothing there that can be asked.
     """
+    # First of all: a device that only runs such files has none of the packages that a run is read with.
+    if isinstance(source, str | Path) and Path(source).suffix == ".tflite":
+        return _from_tflite(Path(source), runtime, threads)
     from kzoo.run import Run, is_run
 
     if isinstance(source, Run):
@@ -104,8 +110,6 @@ def open_source(source: Any, *, runtime: str = "litert", threads: int = 1) -> So
     if not isinstance(source, str | Path):
         return _from_model(source, getattr(source, "name", "model"))
     path = Path(source)
-    if path.suffix == ".tflite":
-        return _from_tflite(path, runtime, threads)
     if is_run(path):
         return _from_run(Run(path))
     if path.suffix == ".keras":
@@ -123,18 +127,23 @@ def as_probabilities(outputs: np.ndarray) -> np.ndarray:
     if outputs.min(initial=0.0) >= -1e-3 and outputs.max(initial=0.0) <= 1.001:
         return outputs
     exponents = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-    return exponents / exponents.sum(axis=-1, keepdims=True)
+    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
 
 
 def _from_run(run: Run) -> Source:
     info = run.info
+    model = run.model
+    if (None, *info.input.shape) != model.input_shape or (None, len(info.classes)) != model.output_shape:
+        raise RunError(
+            f"Expected the model of {run.path} to take {info.input.shape} and to know {len(info.classes)} classes, "
+            f"received one from {model.input_shape} to {model.output_shape}. Its files are not of one run: train anew."
+        )
     origin = DataOrigin(
         source=info.data.source,
         seed=info.seed,
         fractions=run.recipe.data.fractions,
         fingerprint=info.data.fingerprint,
     )
-    model = run.model
     return Source(str(run.path), info.classes, info.input, keras_predict(model), model, run, origin)
 
 
@@ -146,13 +155,16 @@ def _from_model(model: Any, name: str) -> Source:
             f"Expected a classifier with one input of known size and one output (batch, classes), "
             f"received {name} with input {shape} and output {outputs}."
         )
-    kind = {4: "image", 3: "sequence"}.get(len(shape))
+    kind = _KINDS.get(len(shape))
     if kind is None:
         raise UsageError(
             f"Expected an input (batch, height, width, channels) or (batch, steps, features), "
             f"received {shape} of {name}."
         )
-    spec = InputSpec(kind=kind, shape=shape[1:])
+    try:
+        spec = InputSpec(kind=kind, shape=shape[1:])
+    except ValueError as error:
+        raise UsageError(f"{name} cannot be fed: {error}") from error
     return Source(name, tuple(map(str, range(outputs[-1]))), spec, keras_predict(model), model)
 
 
@@ -161,16 +173,29 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
 
     file = LiteModel(path, runtime=runtime, threads=threads)
     facts = _sidecar(path)
+    kind = _KINDS.get(1 + len(file.input_shape))
+    if kind is None or len(file.output_shape) != 1:
+        raise UsageError(
+            f"Expected a classifier of images (height, width, channels) or sequences (steps, features), "
+            f"received {path} from {file.input_shape} to {file.output_shape}."
+        )
     try:
-        classes = tuple(facts.get("classes") or map(str, range(file.output_shape[-1])))
+        names = facts.get("classes") or [str(number) for number in range(file.output_shape[0])]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise TypeError(names)
         details = facts.get("details", {})
-        kind = {4: "image", 3: "sequence"}.get(len(file.input_shape))
-        spec = InputSpec(**(details.get("input") or {"kind": kind, "shape": file.input_shape[1:]}))
+        spec = InputSpec(**(details.get("input") or {"kind": kind, "shape": file.input_shape}))
         origin = DataOrigin(**details["data"]) if details.get("data") else None
     except (ValueError, TypeError, AttributeError) as error:
         raise RunError(
             f"Expected kzoo's sidecar in {path}.json, received one that is not. Export the file again."
         ) from error
+    classes = tuple(names)
+    if (spec.shape, len(classes)) != (file.input_shape, file.output_shape[0]):
+        raise RunError(
+            f"Expected the sidecar of {path} in {path}.json, received that of a file from {spec.shape} to "
+            f"{len(classes)} classes. Put the right one beside it, or export again."
+        )
     return Source(str(path), classes, spec, lambda batch: as_probabilities(file.predict(batch)), None, None, origin)
 
 
@@ -179,10 +204,12 @@ def _sidecar(path: Path) -> dict[str, Any]:
     if not sidecar.is_file():
         return {}
     try:
-        content = json.loads(sidecar.read_text())
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"Expected JSON in {sidecar}, received something else. Export the file again.") from error
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        raise RunError(f"Expected a JSON object in {sidecar}, received something else. Export the file again.")
+    return content
 
 
 def keras_predict(model: Any) -> Callable[[np.ndarray], np.ndarray]:

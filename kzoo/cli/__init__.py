@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -13,6 +17,7 @@ from .catalog import info, list_models
 from .data import data
 from .deploy import benchmark, export
 from .evaluate import evaluate, predict
+from .terminal import listen_for_interrupts, printable
 from .train import train
 
 
@@ -20,39 +25,62 @@ class Failure(click.ClickException):
     """An error as one line on stderr."""
 
     def __init__(self, message: str, exit_status: int) -> None:
-        super().__init__(" ".join(message.split()))
-        self.exit_code = exit_status
+        super().__init__(printable(" ".join(message.split())))
+        # click reads it from the error, declared as it is as the class's.
+        self.exit_code = exit_status  # type: ignore[misc]
 
 
 class Commands(click.Group):
-    """Turns kzoo's errors into one line and an exit status."""
+    """Turns every error into one line and an exit status."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _in_one_line(debug=False):
+            return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        debug = ctx.params.get("debug", False)
-        try:
+        with _in_one_line(debug=ctx.params.get("debug", False)):
             return super().invoke(ctx)
-        except KzooError as error:
-            if debug:
-                raise
-            raise Failure(str(error), error.exit_status) from error
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+
+
+@contextlib.contextmanager
+def _in_one_line(*, debug: bool) -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        # click's lines of usage before an error are left out, but not the help for a call without arguments.
+        if type(error).show is not click.UsageError.show:
             raise
-        except KeyboardInterrupt as error:
-            notes = getattr(error, "__notes__", [])
-            raise Failure(" ".join(["Interrupted.", *notes]), 1) from error
-        except OSError as error:
-            if debug:
-                raise
-            where = f": {error.filename}" if error.filename else ""
-            reason = error.strerror or str(error)
-            raise Failure(f"{reason}{where}. What was complete before is kept.", 1) from error
-        except Exception as error:
-            if debug:
-                raise
-            first = next(iter(str(error).strip().splitlines()), "")
-            raise Failure(
-                f"Unexpected {type(error).__name__}: {first} Run `kzoo --debug …` for the traceback.", 1
-            ) from error
+        path = error.ctx.command_path if error.ctx else "kzoo"
+        raise Failure(f"{error.format_message()} See `{path} --help`.", error.exit_code) from error
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except KeyboardInterrupt as error:
+        notes = getattr(error, "__notes__", [])
+        raise Failure(" ".join(["Interrupted.", *notes]), 1) from error
+    except Exception as error:
+        # A reader that has gone away (`kzoo list | head -1`) is click's to handle.
+        if debug or (isinstance(error, OSError) and error.errno == errno.EPIPE):
+            raise
+        raise _failure(error) from error
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, KzooError):
+        return Failure(str(error), error.exit_status)
+    if isinstance(error, ModuleNotFoundError):
+        # As on a device, where only what runs a .tflite file is installed.
+        return Failure(
+            f"Expected the package {error.name}, which is not installed. This command needs all that kzoo "
+            f"requires: install kzoo without --no-deps.",
+            1,
+        )
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        # HDF5 puts a paragraph where the system's own words should be.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        return Failure(f"{reason}{where}. What was complete before is kept.", 1)
+    first = next(iter(str(error).strip().splitlines()), "")
+    return Failure(f"Unexpected {type(error).__name__}: {first} Run `kzoo --debug …` for the traceback.", 1)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -69,6 +97,18 @@ for command in (list_models, info, train, evaluate, predict, export, benchmark, 
     cli.add_command(command)
 
 
+def _open_what_is_closed() -> None:
+    """Keep the number of a standard stream that is closed from the next file, which would get TensorFlow's log."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
 def main() -> None:
     """Entry point of the console script."""
+    listen_for_interrupts()
+    _open_what_is_closed()
+    if hasattr(sys.stdout, "reconfigure"):
+        # Names of the user's files may hold what the terminal's encoding does not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     cli(prog_name="kzoo")

@@ -19,7 +19,9 @@ from .terminal import load_keras, show_facts, show_json, show_table
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
 def list_models(pattern: str, family: str | None, task: str | None, as_json: bool) -> None:
     """List the models whose name fits PATTERN, as "resnet*"."""
-    records = [models.CATALOG[name] for name in models.list_models(pattern, family=family, task=task)]
+    from kzoo.zoo import list_models as find_models
+
+    records = [models.CATALOG[name] for name in find_models(pattern, family=family, task=task)]
     if as_json:
         show_json([dataclasses.asdict(record) for record in records])
         return

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import click
 
-from .terminal import show_facts, show_json, show_table
+from .terminal import printable, show_facts, show_json, show_table
+
+if TYPE_CHECKING:
+    from kzoo.data.spec import Kind
 
 
 @click.group()
@@ -44,7 +48,7 @@ def list_data(as_json: bool) -> None:
 @click.argument("source", metavar="D")
 @click.option("--kind", type=click.Choice(["image", "sequence"]), default="image", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def info(source: str, kind: str, as_json: bool) -> None:
+def info(source: str, kind: Kind, as_json: bool) -> None:
     """Open a dataset and say what it holds: splits, classes, input, fingerprint."""
     from kzoo.data import open_dataset
 
@@ -65,7 +69,7 @@ def info(source: str, kind: str, as_json: bool) -> None:
         ]
     )
     for skipped in dataset.skipped:
-        click.echo(f"  {skipped}")
+        click.echo(f"  {printable(skipped)}")
     splits = content["splits"]
     rows = [(name, *(str(splits[split]["per_class"][name]) for split in splits)) for name in dataset.classes]
     rows.append(("all", *(str(splits[split]["samples"]) for split in splits)))

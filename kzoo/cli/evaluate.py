@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .terminal import load_keras, show_facts, show_json
+from .terminal import load_keras, printable, show_facts, show_json
 
 RUNTIME = click.option(
     "--runtime", type=click.Choice(["litert", "tflite-runtime"]), default="litert", help="What runs a .tflite file."
@@ -50,7 +50,8 @@ def predict(source: str, inputs: tuple[Path, ...], top: int, runtime: str, as_js
         return
     for prediction in predictions:
         pairs = zip(prediction.classes, prediction.probabilities, strict=True)
-        click.echo(f"{prediction.input}: " + ", ".join(f"{name} {100 * share:.1f}%" for name, share in pairs))
+        answer = ", ".join(f"{name} {100 * share:.1f}%" for name, share in pairs)
+        click.echo(printable(f"{prediction.input}: {answer}"))
 
 
 def _load_what_it_needs(source: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,11 +16,18 @@ from typing import Any
 import click
 
 STATUS_SECONDS = 0.2
+AGAIN_SECONDS = 0.05
 
 
 def show_json(content: Any) -> None:
-    """One JSON document on stdout."""
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    """One JSON document on stdout, in UTF-8."""
+    # File names may hold bytes that are no text: JSON escapes them just as backslashreplace does.
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False).encode("utf-8", errors="backslashreplace"))
+
+
+def printable(text: str) -> str:
+    """Text out of the user's files with control characters escaped, so that it neither breaks lines nor colours."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
@@ -39,7 +48,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: 
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         # Text, not markup: names come from the user's files.
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=max(200, console.width))
@@ -50,12 +59,31 @@ def show_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Names and values in two columns on stdout."""
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
-        click.echo(f"{name:<{width}}  {value}")
+        click.echo(f"{name:<{width}}  {printable(value)}")
 
 
 def say(text: str) -> None:
     """A line of progress on stderr."""
     click.echo(text, err=True)
+
+
+def listen_for_interrupts() -> None:
+    """Make SIGTERM, which batch systems send before they kill, as much as Ctrl-C, and let neither get lost.
+
+    Python only prints what is raised in a callback of the garbage collector, such as JAX's: an interrupt that comes
+    there comes again.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def again(unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            sys.__unraisablehook__(unraisable)
+            return
+        timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.daemon = True
+        timer.start()
+
+    sys.unraisablehook = again
 
 
 class TerminalReporter:
@@ -105,7 +133,7 @@ def _swallowed_stderr() -> Iterator[None]:
         os.dup2(written.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             written.seek(0)
             os.write(kept, written.read())
             raise

@@ -17,7 +17,7 @@ from .dataset import SPLITS, Dataset, Labels
 from .image_split import FileSplit
 from .images import SUFFIXES
 from .index import ImageRecord, check_readable, index_images
-from .labels import natural_key
+from .labels import check_printable, natural_key
 from .options import Options
 from .spec import InputSpec
 from .splitting import assign
@@ -84,6 +84,7 @@ def _find_files(root: Path) -> tuple[dict[str, dict[str, list[str]]], list[str]]
         raise DataError(f"Expected class folders in {folders['train']}. Received none. {_EXPECTED}")
     if len(classes) < 2:
         raise DataError(f"Expected at least two class folders in {folders['train']}. Received only {classes[0]!r}.")
+    check_printable(classes)
     for split, found in class_folders.items():
         _check_same_classes(folders[split], found, classes)
     seen = _Seen([*{root, *folders.values()}, *(path for found in class_folders.values() for path in found.values())])

@@ -11,6 +11,9 @@ from kzoo.errors import DataError
 
 from .dataset import Array, Labels
 
+# Control characters, separators of lines and paragraphs, and bytes of file names that are no text.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
 
 def natural_key(name: str) -> tuple[list[str | int], str]:
     """Sort key that puts `9` before `10` and does not part `a` from `B` by case."""
@@ -18,6 +21,17 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
         int(piece) if place % 2 else piece.casefold() for place, piece in enumerate(re.split(r"(\d+)", name))
     ]
     return pieces, name
+
+
+def check_printable(classes: Sequence[str]) -> None:
+    """Make sure that class names can stand in tables and in `labels.txt`, one a line.
+
+    Raises:
+        DataError: A name with control characters, line breaks or bytes that are no text, or an empty one.
+    """
+    for name in classes:
+        if not name.strip() or _UNPRINTABLE.search(name):
+            raise DataError(f"Expected class names of one printable line. Received: {name!a}. Rename the class.")
 
 
 def encode(
@@ -55,6 +69,7 @@ def encode(
         encoded = {split: _places(split, labels, np.arange(len(named))) for split, labels in flat.items()}
     if len(classes) < 2:
         raise DataError(f"Expected at least two classes. Received only {', '.join(classes) or 'none'}.")
+    check_printable(classes)
     absent = np.setdiff1d(np.arange(len(classes)), encoded["train"])
     if len(absent):
         raise DataError(f"Expected samples of every class to train on. Received none of {classes[absent[0]]!r}.")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kzoo.errors import DataError
+from kzoo.errors import DataError, UsageError
 
 from .arrays import from_mapping
 from .builtin import NAMES, open_builtin
@@ -86,6 +86,8 @@ def open_dataset(
         raise DataError(
             f"Expected a name, a path, arrays by key, (x, y) or a tf.data.Dataset. Received: {type(source).__name__}."
         )
+    if not str(source):
+        raise UsageError("Expected a dataset's name or a path. Received an empty one. kzoo data list names them.")
     if source in NAMES:
         return open_builtin(str(source), options)
     return _open_path(source, options)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kzoo.data import read_input
-from kzoo.errors import UsageError
+from kzoo.errors import RunError, UsageError
 from kzoo.source import open_source
 
 
@@ -54,6 +54,11 @@ def predict(
     for path in inputs:
         sample = read_input(path, opened.input)
         probabilities = opened.predict(sample[np.newaxis])[0]
+        if not np.isfinite(probabilities).all():
+            raise RunError(
+                f"Expected probabilities, received NaN or infinity from {opened.name}. "
+                f"Its weights have diverged: train again with a lower learning rate."
+            )
         best = np.argsort(-probabilities, kind="stable")[:top]
         found.append(
             Prediction(
