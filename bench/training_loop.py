@@ -2,7 +2,8 @@
 
 Both train the same compiled model, batch size and epochs, with validation. kzoo's epochs count everything that it does
 between two epochs: history, best model, resume point, TensorBoard. The two take turns, so that a slow minute of the
-machine hits both, and the first epoch, which compiles, is left out.
+machine hits both, and the first epoch, which compiles, is left out. On a machine that others share the fastest epochs
+say most: what slows an epoch down from outside is in neither of them.
 """
 
 from __future__ import annotations
@@ -120,15 +121,17 @@ def main() -> None:
             bare += bare_epochs(model, arrays, chosen.epochs)
             ours += kzoo_epochs(model, arrays, chosen.epochs)
         middle = statistics.median(bare), statistics.median(ours)
+        fastest = min(bare), min(ours)
         rows.append(
             {
                 "model": model,
                 "samples an epoch": len(arrays["x_train"]),
-                "bare model.fit, s an epoch": round(middle[0], 3),
-                "kzoo, s an epoch": round(middle[1], 3),
-                "ratio": round(middle[1] / middle[0], 3),
-                "spread of bare": f"{min(bare) / middle[0]:.2f}–{max(bare) / middle[0]:.2f}",
-                "spread of kzoo": f"{min(ours) / middle[1]:.2f}–{max(ours) / middle[1]:.2f}",
+                "bare model.fit, fastest epoch, s": round(fastest[0], 3),
+                "kzoo, fastest epoch, s": round(fastest[1], 3),
+                "ratio of the fastest": round(fastest[1] / fastest[0], 3),
+                "ratio of the medians": round(middle[1] / middle[0], 3),
+                "bare, fastest to slowest": f"{min(bare):.2f}–{max(bare):.2f}",
+                "kzoo, fastest to slowest": f"{min(ours):.2f}–{max(ours):.2f}",
             }
         )
         print(rows[-1])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kzoo.data import Dataset, InputSpec, match_classes, open_dataset
+from kzoo.data import ARRAYS, Dataset, InputSpec, match_classes, open_dataset
 from kzoo.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -138,11 +138,16 @@ def _from_run(run: Run) -> Source:
             f"Expected the model of {run.path} to take {info.input.shape} and to know {len(info.classes)} classes, "
             f"received one from {model.input_shape} to {model.output_shape}. Its files are not of one run: train anew."
         )
-    origin = DataOrigin(
-        source=info.data.source,
-        seed=info.seed,
-        fractions=run.recipe.data.fractions,
-        fingerprint=info.data.fingerprint,
+    # Arrays that were given in memory cannot be opened again.
+    origin = (
+        None
+        if info.data.source == ARRAYS
+        else DataOrigin(
+            source=info.data.source,
+            seed=info.seed,
+            fractions=run.recipe.data.fractions,
+            fingerprint=info.data.fingerprint,
+        )
     )
     return Source(str(run.path), info.classes, info.input, keras_predict(model), model, run, origin)
 

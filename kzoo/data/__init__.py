@@ -6,10 +6,11 @@ from .builtin import list_datasets
 from .dataset import Dataset, DatasetInfo, Split, match_classes
 from .images import decode_image
 from .inputs import read_input
-from .open import open_dataset
+from .open import ARRAYS, open_dataset
 from .spec import InputSpec
 
 __all__ = [
+    "ARRAYS",
     "Dataset",
     "DatasetInfo",
     "InputSpec",

@@ -19,6 +19,9 @@ from .npz import read_npz
 from .options import Cache, Options, to_size
 from .spec import Fit, Kind
 
+# The source of data that was given in memory: no name and no path.
+ARRAYS = "<arrays>"
+
 # The last one stands for tf.data.Dataset, which is not imported here.
 Source = str | Path | Mapping[str, ArrayLike] | tuple[ArrayLike, ArrayLike] | Any
 
@@ -75,13 +78,13 @@ def open_dataset(
         cache=cache,
     )
     if isinstance(source, Mapping):
-        return from_mapping(source, "arrays", "arrays", options)
+        return from_mapping(source, "arrays", ARRAYS, options)
     if isinstance(source, tuple):
         if len(source) != 2:
             raise DataError(f"Expected (x, y). Received: a tuple of {len(source)}.")
-        return from_mapping({"x": source[0], "y": source[1]}, "arrays", "arrays", options)
+        return from_mapping({"x": source[0], "y": source[1]}, "arrays", ARRAYS, options)
     if hasattr(source, "as_numpy_iterator"):
-        return from_mapping(_collect(source), "arrays", "arrays", options)
+        return from_mapping(_collect(source), "arrays", ARRAYS, options)
     if not isinstance(source, (str, Path)):
         raise DataError(
             f"Expected a name, a path, arrays by key, (x, y) or a tf.data.Dataset. Received: {type(source).__name__}."

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from kzoo.data import ARRAYS
 from kzoo.errors import RunError, TrainingError, UsageError
 from kzoo.evaluation.finish import finish_run
 from kzoo.recipes.schema import Plateau
@@ -92,12 +93,13 @@ def train(
     """
     given = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "transfer.weights": weights and str(weights)}
     overrides = {**(settings or {}), **{key: value for key, value in given.items() if value is not None}}
-    named = data if isinstance(data, str | Path) or data is None else None
+    in_memory = not (data is None or isinstance(data, str | Path))
+    source = ARRAYS if in_memory else None if data is None else str(data)
     reporter = reporter or LogReporter()
-    resolved = resolve_recipe(model, None if named is None else str(named), recipe=recipe, overrides=overrides)
+    resolved = resolve_recipe(model, source, recipe=recipe, overrides=overrides)
     if resume:
         run = _unfinished(model, Path(out) if out else None, resolved.data.source)
-        if named is not None and resolved.data.source != run.info.data.source:
+        if source is not None and resolved.data.source != run.info.data.source:
             raise UsageError(
                 f"Expected the data that {run.path} began with, {run.info.data.source}, received "
                 f"{resolved.data.source}. Drop --data, or train anew."
@@ -110,13 +112,13 @@ def train(
         if run.info.status == "done":
             reporter.line(f"{run.path} is done already.")
             return run
-        plan = make_plan(run.recipe, None if named is not None else data)
+        plan = make_plan(run.recipe, data if in_memory else None)
         _check_same_data(run, plan)
         run.update(status="training")
     else:
         if out is not None:
             check_free(Path(out), force=force)
-        plan = make_plan(resolved, None if named is not None else data)
+        plan = make_plan(resolved, data if in_memory else None)
         path = Path(out) if out else next_free(RUNS, plan.name)
         check_space(plan, path)
         run = create_run(path, plan.info(), resolved, force=force)
@@ -187,7 +189,6 @@ def _fit_phase(
         first = point.epoch
         point.load_into(model)
         resume_point.restored = point.counted
-    extra = _plateau_callbacks(plan, phase, order)
     train, val, classes = WatchedSplit(plan.dataset.train), WatchedSplit(plan.dataset.val), len(plan.dataset.classes)
     val_order = EpochOrder(len(val.labels), plan.recipe.batch_size, None)
     try:
@@ -197,8 +198,7 @@ def _fit_phase(
             initial_epoch=first,
             epochs=phase.end,
             class_weight=plan.class_weights(),
-            # The resume point keeps what the others counted, so it stands last.
-            callbacks=[*callbacks[:-1], *extra, resume_point],
+            callbacks=[*_warmup(plan, phase, order), *callbacks],
             # The feed shuffles by itself.
             shuffle=False,
             verbose=0,
@@ -213,9 +213,9 @@ def compile_for(plan: Plan, phase: Phase) -> keras.Model:
     for layer in plan.model.layers:
         layer.trainable = phase.trainable is None or layer.name in phase.trainable
     add_kernel_penalty(plan.model, recipe.regularisation.l1, recipe.regularisation.l2)
-    model = keras.Model(plan.model.inputs, plan.model.outputs, name=plan.model.name)
+    model = keras.Model(plan.model.input, plan.model.output, name=plan.model.name)
     schedule = build_schedule(
-        recipe.schedule, phase.learning_rate, epochs=phase.end - phase.first, updates_per_epoch=plan.updates_per_epoch
+        recipe.schedule, phase.learning_rate, epochs=phase.end - phase.first, steps_per_epoch=plan.order().batches
     )
     logits = plan.arguments.get("classifier_activation", "softmax") is None
     model.compile(
@@ -245,7 +245,7 @@ def _phases(plan: Plan) -> list[Phase]:
 def _callbacks(
     run: Run, plan: Plan, order: EpochOrder, best: BestModel, reporter: Reporter
 ) -> list[keras.callbacks.Callback]:
-    """All callbacks that live as long as the run, the resume point last."""
+    """All callbacks that live as long as the run; the resume point stands last, as it keeps what the others counted."""
     recipe = plan.recipe
     callbacks: list[keras.callbacks.Callback] = [FollowEpoch(order), StopAtNan(run.path / MODEL, order.batches)]
     if recipe.optimizer.ema is not None:
@@ -258,20 +258,28 @@ def _callbacks(
     ]
     if recipe.callbacks.early_stopping is not None:
         callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=recipe.callbacks.early_stopping))
+    if isinstance(recipe.schedule, Plateau):
+        callbacks.append(
+            keras.callbacks.ReduceLROnPlateau(
+                "val_loss",
+                factor=recipe.schedule.factor,
+                patience=recipe.schedule.patience,
+                min_lr=recipe.schedule.minimum,
+            )
+        )
     if recipe.callbacks.tensorboard and keras.backend.backend() == "tensorflow":
         callbacks.append(keras.callbacks.TensorBoard(run.path / TENSORBOARD, write_graph=False))
     return [*callbacks, ResumePoint(run.path / CHECKPOINTS, callbacks)]
 
 
-def _plateau_callbacks(plan: Plan, phase: Phase, order: EpochOrder) -> list[keras.callbacks.Callback]:
+def _warmup(plan: Plan, phase: Phase, order: EpochOrder) -> list[keras.callbacks.Callback]:
+    """The warm-up of a rate that no schedule but a callback changes."""
     schedule = plan.recipe.schedule
     if not isinstance(schedule, Plateau):
         return []
-    reduce = keras.callbacks.ReduceLROnPlateau(
-        "val_loss", factor=schedule.factor, patience=schedule.patience, min_lr=schedule.minimum
-    )
-    warmup = round(schedule.warmup_epochs * order.batches)
-    return [reduce, PlateauWarmUp(phase.learning_rate, phase.first, warmup, order.batches)]
+    return [
+        PlateauWarmUp(phase.learning_rate, phase.first, round(schedule.warmup_epochs * order.batches), order.batches)
+    ]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,8 @@ import keras
 import numpy as np
 
 from kzoo import models
-from kzoo.data import Dataset, open_dataset
-from kzoo.errors import RecipeError, RunError
+from kzoo.data import ARRAYS, Dataset, open_dataset
+from kzoo.errors import DataError, RecipeError, RunError
 from kzoo.recipes import Recipe, find_recipe, load_recipe
 from kzoo.run import MODEL, DataFacts, RunInfo, is_run
 from kzoo.versions import installed_versions
@@ -64,11 +63,6 @@ class Plan:
     def order(self) -> EpochOrder:
         """Batches of the training split."""
         return EpochOrder(len(self.dataset.train), self.recipe.batch_size, self.recipe.seed)
-
-    @property
-    def updates_per_epoch(self) -> int:
-        """Optimizer updates of an epoch."""
-        return max(math.ceil(len(self.dataset.train) / self.recipe.batch_size) // self.recipe.optimizer.accumulation, 1)
 
     def info(self) -> RunInfo:
         """What `run.json` says before the first step."""
@@ -150,6 +144,8 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
         KzooError: Something does not fit; nothing has been written.
     """
     record = find_record(recipe.model.name)
+    if data is None and recipe.data.source == ARRAYS:
+        raise DataError("Expected the arrays of this run, received none: they are in no file. Pass them in Python.")
     keras.utils.set_random_seed(recipe.seed)
     dataset = open_dataset(
         recipe.data.source if data is None else data,

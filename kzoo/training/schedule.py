@@ -11,7 +11,7 @@ from kzoo.recipes.schema import AnySchedule, Cosine, Exponential, OneCycle, Plat
 
 
 def build_schedule(
-    section: AnySchedule, learning_rate: float, *, epochs: int, updates_per_epoch: int
+    section: AnySchedule, learning_rate: float, *, epochs: int, steps_per_epoch: int
 ) -> keras.optimizers.schedules.LearningRateSchedule | float:
     """Make the schedule of a recipe.
 
@@ -19,25 +19,25 @@ def build_schedule(
         section: The recipe's `schedule`.
         learning_rate: The highest rate of the run.
         epochs: Length of the run.
-        updates_per_epoch: Optimizer updates an epoch makes.
+        steps_per_epoch: Training steps of an epoch. Keras counts them, not the fewer updates of accumulated gradients.
 
     Returns:
         A Keras schedule over updates; for `plateau` the rate itself, since callbacks change it there.
     """
-    total = epochs * updates_per_epoch
-    warmup = round(section.warmup_epochs * updates_per_epoch)
+    total = epochs * steps_per_epoch
+    warmup = round(section.warmup_epochs * steps_per_epoch)
     decay = max(total - warmup, 1)
     schedules = keras.optimizers.schedules
     match section:
         case Plateau():
             return learning_rate
         case Step():
-            every = max(round(section.every * updates_per_epoch), 1)
+            every = max(round(section.every * steps_per_epoch), 1)
             after = schedules.ExponentialDecay(learning_rate, every, section.factor, staircase=True)
         case Cosine():
             after = schedules.CosineDecay(learning_rate, decay, alpha=section.final)
         case Exponential():
-            after = schedules.ExponentialDecay(learning_rate, updates_per_epoch, section.factor)
+            after = schedules.ExponentialDecay(learning_rate, steps_per_epoch, section.factor)
         case OneCycle():
             after = OneCycleSchedule(learning_rate, decay, section.peak, section.initial, section.final)
         case _:

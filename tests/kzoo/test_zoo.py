@@ -31,7 +31,7 @@ def test_other_classes_give_a_fresh_head_on_the_trained_features(trained_run, ca
     assert model.output_shape == (None, 5)
     assert "left fresh: predictions" in caplog.text
     x = batch(8, 8, 1)
-    features = [keras.Model(m.inputs, m.get_layer("hidden").output)(x) for m in (model, trained_run.model)]
+    features = [keras.Model(m.input, m.get_layer("hidden").output)(x) for m in (model, trained_run.model)]
     np.testing.assert_allclose(features[0], features[1], rtol=1e-6)
 
 

@@ -19,6 +19,15 @@ ARGUMENTS = [
     "--set", "augmentation.mixup=0.2",
     "--set", "callbacks.early_stopping=4",
 ]  # fmt: skip
+# The rate is in the hands of a callback, which counts; it falls whenever the loss does not improve at once.
+PLATEAU = [
+    "--epochs", "6",
+    "--set", "optimizer.name=sgd",
+    "--set", "optimizer.learning_rate=0.2",
+    "--set", "schedule.name=plateau",
+    "--set", "schedule.warmup_epochs=1.5",
+    "--set", "schedule.patience=1",
+]  # fmt: skip
 
 
 def history(run):
@@ -70,6 +79,17 @@ def test_history_after_kills_equals_that_of_an_uninterrupted_run(tmp_path, run_k
     assert facts[0]["metrics"] == facts[1]["metrics"]
     assert facts[0]["best_epoch"] == facts[1]["best_epoch"]
     assert not (killed / "checkpoints").exists()
+
+
+@pytest.mark.slow(40)
+def test_a_rate_that_callbacks_change_goes_on_as_it_was(tmp_path, run_kzoo):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run_kzoo("train", "cnn", *PLATEAU, "--out", whole).returncode == 0
+    assert kill_after(PLATEAU, killed, epochs=4)[0] == -signal.SIGKILL
+    assert run_kzoo("train", "cnn", "--resume", "--out", killed).returncode == 0
+    rates = [float(row["learning_rate"]) for row in history(whole)]
+    assert len(set(rates)) > 2
+    assert history(killed) == history(whole)
 
 
 @pytest.mark.slow(25)

@@ -14,7 +14,7 @@ EPOCHS, UPDATES = 10, 100
 
 
 def rates(section, *steps):
-    schedule = build_schedule(section, 0.8, epochs=EPOCHS, updates_per_epoch=UPDATES)
+    schedule = build_schedule(section, 0.8, epochs=EPOCHS, steps_per_epoch=UPDATES)
     return [float(keras.ops.convert_to_numpy(schedule(step))) for step in steps]
 
 
@@ -42,11 +42,11 @@ def test_every_schedule_warms_up_linearly_and_then_begins(section):
     name = section.model_fields["name"].annotation.__args__[0]
     warm = section(name=name, warmup_epochs=2)
     cold = section(name=name)
-    first = build_schedule(cold, 0.8, epochs=EPOCHS - 2, updates_per_epoch=UPDATES)
+    first = build_schedule(cold, 0.8, epochs=EPOCHS - 2, steps_per_epoch=UPDATES)
     start = float(keras.ops.convert_to_numpy(first(0)))
     assert rates(warm, 0, 99, 199) == pytest.approx([start / 200, start / 2, start])
     assert rates(warm, 200, 700) == pytest.approx([start, float(keras.ops.convert_to_numpy(first(500)))], rel=1e-5)
 
 
 def test_plateau_leaves_the_rate_to_callbacks():
-    assert build_schedule(Plateau(name="plateau"), 0.8, epochs=EPOCHS, updates_per_epoch=UPDATES) == 0.8
+    assert build_schedule(Plateau(name="plateau"), 0.8, epochs=EPOCHS, steps_per_epoch=UPDATES) == 0.8

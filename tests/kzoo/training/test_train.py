@@ -153,6 +153,27 @@ def test_options_train_together(tmp_path, name):
 
 
 @pytest.mark.slow(10)
+def test_a_schedule_ends_with_the_run_however_gradients_are_accumulated(tmp_path):
+    settings = {"optimizer.accumulation": 4, "schedule.warmup_epochs": 0, "optimizer.learning_rate": 0.01}
+    run = kzoo.train("cnn", epochs=2, settings=settings, out=tmp_path / "run")
+    assert [row["learning_rate"] for row in run.history()] == pytest.approx([0.005, 0.0], abs=1e-4)
+
+
+@pytest.mark.slow(10)
+def test_a_run_on_arrays_says_that_they_are_in_no_file(tmp_path):
+    digits = open_dataset("digits").val
+    x, y = digits.load(np.arange(len(digits))), digits.labels
+    run = kzoo.train("cnn", data=(x, y), epochs=1, out=tmp_path / "run")
+    assert run.info.data.source == "<arrays>"
+    with pytest.raises(kzoo.UsageError, match="does not say what it was trained on"):
+        kzoo.evaluate(run)
+    assert kzoo.evaluate(run, data=(x, y)).accuracy == pytest.approx(run.metrics.accuracy)
+    run.update(status="training")
+    with pytest.raises(kzoo.DataError, match="in no file"):
+        kzoo.train("cnn", resume=True, out=run.path)
+
+
+@pytest.mark.slow(10)
 def test_early_stopping_ends_the_run(tmp_path):
     settings = {"callbacks.early_stopping": 1, "optimizer.name": "sgd", "optimizer.learning_rate": 1e-12}
     run = kzoo.train("cnn", epochs=30, settings=settings, out=tmp_path / "run")
@@ -168,9 +189,8 @@ def test_class_weights_by_name_and_balance():
     assert balanced.class_weights() == pytest.approx({0: 0.625, 1: 2.5})
     named = make_plan(resolve_recipe("cnn", overrides={"class_weights": {"rare": 3}}), (x, y))
     assert named.class_weights() == {0: 1.0, 1: 3.0}
-    wrong = make_plan(resolve_recipe("cnn", overrides={"class_weights": {"rere": 3}}), (x, y))
     with pytest.raises(kzoo.RecipeError, match="unknown class 'rere'"):
-        wrong.class_weights()
+        make_plan(resolve_recipe("cnn", overrides={"class_weights": {"rere": 3}}), (x, y))
 
 
 @pytest.mark.slow(20)
