@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAGE := build/typecheck
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help quickstart test lint format typecheck bench lock clean
+.PHONY: help quickstart test lint format typecheck bench docs lock clean
 
 help:
 	@echo "make quickstart  install, train resnet18 on digits, export int8, verify, benchmark"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint        ruff; make format rewrites"
 	@echo "make typecheck   mypy on the installed package"
 	@echo "make bench       measure kzoo against its peers"
+	@echo "make docs        the reference of the Python API, in build/docs"
 	@echo "make lock        pin the dependencies anew (needs uv)"
 
 # A stamp is older than a lock file that has changed since: then everything is installed again.
@@ -51,11 +52,14 @@ typecheck: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.training_loop
 
+docs: $(VENV)/dev.stamp
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python docs/build.py build/docs
+
 lock:
 	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --constraint constraints.txt \
 		setup.cfg --output-file requirements.lock
 	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --constraint constraints.txt \
-		--constraint requirements.lock --extra dev setup.cfg --output-file requirements-dev.lock
+		--constraint requirements.lock --extra dev --extra docs setup.cfg --output-file requirements-dev.lock
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

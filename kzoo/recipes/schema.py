@@ -222,6 +222,7 @@ class CallbacksSection(Section):
 
     # Epochs without a better validation loss after which training ends; None: never early.
     early_stopping: Annotated[int, Field(ge=1)] | None = None
+    # Logs for TensorBoard; written where Keras runs on TensorFlow.
     tensorboard: bool = True
 
 

@@ -28,7 +28,7 @@ COUNTED = {
     "ReduceLROnPlateau": ("wait", "best", "cooldown_counter"),
 }
 # Saving takes at most about this share of the training time, however short the epochs are.
-SHARE_OF_TIME = 0.03
+SHARE_OF_TIME = 0.01
 
 
 class ResumePoint(keras.callbacks.Callback):
