@@ -111,7 +111,7 @@ def main() -> None:
     rows = []
     for model, kind, size, times in (
         ("resnet8", "image", 32, 5),
-        ("cnn", "image", 32, 10),
+        ("cnn", "image", 32, 5),
         ("lstm", "sequence", None, 20),
     ):
         arrays = digits(kind, size, times)
