@@ -129,6 +129,16 @@ class Progress(keras.callbacks.Callback):
         )
 
 
+class EpochTensorBoard(keras.callbacks.TensorBoard):
+    """TensorBoard's logs once an epoch, without its work at every batch, which costs small models 4 % of their time."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        """Nothing: no batch is profiled."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Nothing: no batch is logged."""
+
+
 class StopAtNan(keras.callbacks.Callback):
     """End training at the first loss that is not a finite number.
 

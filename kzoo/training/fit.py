@@ -30,7 +30,7 @@ from kzoo.run import (
 )
 
 from .backend import only_the_backend
-from .callbacks import BestModel, HistoryLog, Progress, StopAtNan
+from .callbacks import BestModel, EpochTensorBoard, HistoryLog, Progress, StopAtNan
 from .feed import EpochOrder, FollowEpoch, WatchedSplit, make_feed
 from .optimizer import add_kernel_penalty, build_optimizer
 from .plan import Plan, check_space, make_plan, resolve_recipe
@@ -268,7 +268,7 @@ def _callbacks(
             )
         )
     if recipe.callbacks.tensorboard and keras.backend.backend() == "tensorflow":
-        callbacks.append(keras.callbacks.TensorBoard(run.path / TENSORBOARD, write_graph=False))
+        callbacks.append(EpochTensorBoard(run.path / TENSORBOARD, write_graph=False))
     return [*callbacks, ResumePoint(run.path / CHECKPOINTS, callbacks)]
 
 
