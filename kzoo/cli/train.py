@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .terminal import TerminalReporter, load_keras, say, show_facts
+
+if TYPE_CHECKING:
+    from kzoo.training import DryRun
 
 
 @click.command()
@@ -82,11 +86,9 @@ def train(
     click.echo(str(run.path))
 
 
-def _show_dry_run(result: object) -> None:
-    from kzoo.training import DryRun
+def _show_dry_run(result: DryRun) -> None:
     from kzoo.training.reporter import clock
 
-    assert isinstance(result, DryRun)
     show_facts(
         [
             ("Parameters", f"{result.parameters:,}"),

@@ -6,6 +6,7 @@ run that was killed goes on exactly as if it had not been.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -38,13 +39,24 @@ class EpochOrder:
         """Order of the samples in the current epoch, `(samples,)`."""
         if self.seed is None:
             return np.arange(self.samples)
-        return np.random.default_rng((self.seed, self.epoch)).permutation(self.samples)
+        return _permutation(self.samples, self.seed, self.epoch)
 
     def seeds(self) -> np.ndarray:
         """Seeds for the random changes of each batch of the current epoch, `(batches,)`."""
-        # The last number keeps this stream apart from that of the order.
-        states = np.random.SeedSequence((self.seed or 0, self.epoch, 1)).generate_state(self.batches)
-        return (states >> 1).astype(np.int64)
+        return _seeds(self.batches, self.seed or 0, self.epoch)
+
+
+# Kept for the epoch: a feed that is asked batch by batch would make them anew for each.
+@functools.lru_cache(maxsize=1)
+def _permutation(samples: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(samples)
+
+
+@functools.lru_cache(maxsize=1)
+def _seeds(batches: int, seed: int, epoch: int) -> np.ndarray:
+    # The last number keeps this stream apart from that of the order.
+    states = np.random.SeedSequence((seed, epoch, 1)).generate_state(batches)
+    return (states >> 1).astype(np.int64)
 
 
 class FollowEpoch(keras.callbacks.Callback):
