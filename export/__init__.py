@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .exporter import export_model
-    from .result import CalibrationFacts, ExportResult, OperatorCount, TensorFacts
+    from .layer_errors import LayerError
+    from .precision import IoType, PerTensor, Precision, Quantization
+    from .result import CalibrationFacts, ExportResult, FloatOperator, OperatorCount, TensorFacts
     from .runtime import LiteModel
     from .tflite_file import TFLiteFile, read_tflite
     from .timing import BenchmarkResult, benchmark, benchmark_many
@@ -21,9 +23,15 @@ _HOMES = {
     "BenchmarkResult": "timing",
     "CalibrationFacts": "result",
     "ExportResult": "result",
+    "FloatOperator": "result",
+    "IoType": "precision",
+    "LayerError": "layer_errors",
     "LiteModel": "runtime",
     "OperatorCount": "result",
     "Parity": "verification",
+    "PerTensor": "precision",
+    "Precision": "precision",
+    "Quantization": "precision",
     "TFLiteFile": "tflite_file",
     "TensorFacts": "result",
     "Verification": "verification",
@@ -37,9 +45,15 @@ __all__ = [
     "BenchmarkResult",
     "CalibrationFacts",
     "ExportResult",
+    "FloatOperator",
+    "IoType",
+    "LayerError",
     "LiteModel",
     "OperatorCount",
     "Parity",
+    "PerTensor",
+    "Precision",
+    "Quantization",
     "TFLiteFile",
     "TensorFacts",
     "Verification",

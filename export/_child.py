@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from kzoo.errors import KzooError
+from kzoo.errors import ExportError, KzooError
 
 from ._convert import convert
 from .bridge import as_float32, build_bridge, check_bridge
 from .folding import fold_input_scaling
 from .graph import Graph, read_graph
+from .precision import Precision
 from .runtime import LiteModel
 
 
@@ -29,20 +31,38 @@ def main(request: Path) -> int:
     return 0
 
 
-def _answer(folder: Path, quantize: str, inputs: int) -> dict[str, object]:
+def _answer(folder: Path, precision: dict[str, Any], inputs: int, twin: bool) -> dict[str, object]:
+    def now(stage: str) -> None:
+        """Leave word for the parent, should this process not live to tell."""
+        (folder / "stage").write_text(stage)
+
+    wanted = Precision(**precision)
+    now("reading the model")
     model = as_float32(keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True))
     graph = read_graph(model)
-    folded = fold_input_scaling(graph, scalars_only=quantize == "int8")
-    bridged = build_bridge(graph, unroll=quantize == "int8")
+    now("rebuilding the model")
+    folded = fold_input_scaling(graph, scalars_only=wanted.needs_calibration)
+    # The loop of a GRU neither survives full-integer quantisation nor gets its weights quantised in any other way.
+    bridged = build_bridge(graph, unroll=wanted.quantize != "fp32", no_rsqrt=wanted.quantize == "int16x8")
     samples = _load(folder, "sample", inputs, graph)
     difference = check_bridge(model, graph, bridged, _with_random(samples))
-    calibration = _load(folder, "calibration", inputs, graph) if quantize == "int8" else {}
-    content, input_names, output_names = convert(bridged, graph, quantize, calibration)
+    now("converting the model")
+    calibration = _load(folder, "calibration", inputs, graph) if wanted.needs_calibration else {}
+    content, input_names, output_names = convert(bridged, graph, wanted, calibration)
     path = folder / "model.tflite"
     path.write_bytes(content)
-    # Run it once here: a file that kills the runtime must not do so in the parent.
-    lite = LiteModel(path)
-    lite.predict({name: samples[each.name][:1] for name, each in zip(input_names, graph.inputs, strict=True)})
+    if twin:
+        (folder / "twin.tflite").write_bytes(convert(bridged, graph, Precision(), {})[0])
+    now("running the converted file for the first time")
+    # Once here: a file that kills the runtime must not do so in the parent.
+    try:
+        lite = LiteModel(path)
+        lite.predict({name: samples[each.name][:1] for name, each in zip(input_names, graph.inputs, strict=True)})
+    except ExportError as error:
+        reason = str(error).replace(str(path), "the file").rstrip(".")
+        raise ExportError(
+            f"The model was converted to {wanted.quantize}, but {reason}. Choose another precision."
+        ) from error
     return {"inputs": input_names, "outputs": output_names, "folded": folded, "bridge_difference": difference}
 
 

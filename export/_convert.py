@@ -5,36 +5,47 @@ from __future__ import annotations
 import keyword
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
+# The one way to name tensors that stay in float; tf.lite.experimental.QuantizationDebugger calls it too, but gives
+# files with float inputs and outputs only.
+from tensorflow.lite.python.convert import mlir_quantize
+
 from kzoo.errors import ExportError
 
-from .bridge import MODEL_NAME
-from .graph import Graph
+from .graph import MODEL_NAME, Graph, layers_in_name
+from .precision import Precision
+from .tflite_file import read_tflite
 
 _SIGNATURE = "serving_default"
+_NOT_IN_16_BITS = re.compile(r"not yet supported for op: '(\w+)'")
 
 
 def convert(
-    model: tf_keras.Model, graph: Graph, quantize: str, calibration: Mapping[str, np.ndarray]
+    model: tf_keras.Model, graph: Graph, precision: Precision, calibration: Mapping[str, np.ndarray]
 ) -> tuple[bytes, list[str], list[str]]:
     """Convert a model of batch 1.
 
     Args:
         model: what `build_bridge` gave.
         graph: the graph it was built from; its names become the signature's.
-        quantize: `"fp32"`, or `"int8"` for integers throughout, the inputs and outputs included.
-        calibration: real samples by input name, for int8.
+        precision: the numbers of the file.
+        calibration: real samples by input name, where `precision.needs_calibration`.
 
     Returns:
         The file's bytes, and the signature names of inputs and outputs in the model's order.
     """
     inputs = _identifiers(each.name for each in graph.inputs)
     outputs = _identifiers(name for name, _ in graph.outputs)
+    arrays = (
+        {name: calibration[each.name] for name, each in zip(inputs, graph.inputs, strict=True)} if calibration else {}
+    )
+    dtypes = {name: each.dtype for name, each in zip(inputs, model.inputs, strict=True)}
     module = tf.Module()
     # Not the model itself: with it every layer would be traced and saved on its own, which takes seven times
     # as long for a MobileNetV2.
@@ -42,18 +53,97 @@ def convert(
     module.serve = _serving_function(model, inputs, outputs)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={_SIGNATURE: module.serve})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[_SIGNATURE])
-        if quantize == "int8":
-            arrays = {name: calibration[each.name] for name, each in zip(inputs, graph.inputs, strict=True)}
-            dtypes = {name: each.dtype for name, each in zip(inputs, model.inputs, strict=True)}
-            _full_integer(converter, arrays, dtypes)
-        return _converted(converter), inputs, outputs
+
+        def converter(*, with_floats: bool) -> tf.lite.TFLiteConverter:
+            made = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[_SIGNATURE])
+            _set_precision(made, precision, arrays, dtypes, with_floats)
+            return made
+
+        return _in_precision(converter, precision), inputs, outputs
 
 
-def _converted(converter: tf.lite.TFLiteConverter) -> bytes:
+def _in_precision(converter: Callable[..., tf.lite.TFLiteConverter], precision: Precision) -> bytes:
+    if precision.keep_float:
+        return _partly_integer(converter(with_floats=True), precision)
+    try:
+        return _converted(converter(with_floats=False).convert)
+    except RuntimeError as error:
+        # Kernels for 16 bits exist for some operators only. The others stay in float, and the file says which.
+        if precision.quantize != "int16x8" or not _NOT_IN_16_BITS.search(str(error)):
+            raise
+        return _converted(converter(with_floats=True).convert)
+
+
+def _set_precision(
+    converter: tf.lite.TFLiteConverter,
+    precision: Precision,
+    arrays: Mapping[str, np.ndarray],
+    dtypes: Mapping[str, tf.DType],
+    with_floats: bool,
+) -> None:
+    if precision.quantize == "fp32":
+        return
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter._experimental_disable_per_channel = precision.per_tensor == "all"
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = precision.per_tensor != "none"
+    if precision.quantize == "fp16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision.needs_calibration:
+        sets = tf.lite.OpsSet
+        integers = {
+            "int8": sets.TFLITE_BUILTINS_INT8,
+            "int16x8": sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+        }[precision.quantize]
+        converter.target_spec.supported_ops = [integers, sets.TFLITE_BUILTINS] if with_floats else [integers]
+        converter.representative_dataset = _one_by_one(arrays, dtypes)
+        converter.inference_output_type = tf.as_dtype(precision.io_type)
+        if any(dtype.is_floating for dtype in dtypes.values()):  # token ids stay the integers they are
+            converter.inference_input_type = tf.as_dtype(precision.io_type)
+
+
+def _one_by_one(
+    arrays: Mapping[str, np.ndarray], dtypes: Mapping[str, tf.DType]
+) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
+    def samples() -> Iterator[dict[str, np.ndarray]]:
+        for number in range(len(next(iter(arrays.values())))):
+            yield {
+                name: array[number : number + 1].astype(dtypes[name].as_numpy_dtype) for name, array in arrays.items()
+            }
+
+    return samples
+
+
+def _partly_integer(converter: tf.lite.TFLiteConverter, precision: Precision) -> bytes:
+    """Measure the ranges first, then quantise all but the tensors of the layers that stay in float."""
+    converter._experimental_calibrate_only = True
+    calibrated = _converted(converter.convert)
+    types = [getattr(converter, f"inference_{side}_type") for side in ("input", "output")]
+    return bytes(
+        mlir_quantize(
+            calibrated,
+            disable_per_channel=precision.per_tensor == "all",
+            disable_per_channel_for_dense_layers=precision.per_tensor != "none",
+            input_data_type=types[0],
+            output_data_type=types[1],
+            denylisted_nodes=_tensors_of(calibrated, precision.keep_float),
+        )
+    )
+
+
+def _tensors_of(content: bytes, layers: Sequence[str]) -> list[str]:
+    """Names of the tensors that operators of these layers write. A fused operator bears the names of all its layers."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(content)
+        file = read_tflite(path)
+    names = [file.tensors[index].name for operator in file.operators for index in operator.outputs]
+    return [name for name in names if not set(layers).isdisjoint(layers_in_name(name))]
+
+
+def _converted(convert: Callable[[], bytes]) -> bytes:
     """Convert; an operator that TensorFlow Lite does not have is an error that names it and its layer."""
     try:
-        return bytes(converter.convert())
+        return bytes(convert())
     except Exception as error:
         text = str(error)
         missing = dict.fromkeys(re.findall(r"'(tf\.\w+)' op", text) + re.findall(r"error: '(\w+\.\w+)' op", text))
@@ -80,23 +170,6 @@ def _serving_function(
         return dict(zip(outputs, answers if isinstance(answers, list) else [answers], strict=True))
 
     return tf.function(serve, input_signature=specs)
-
-
-def _full_integer(
-    converter: tf.lite.TFLiteConverter, arrays: Mapping[str, np.ndarray], dtypes: Mapping[str, tf.DType]
-) -> None:
-    def samples() -> Iterator[dict[str, np.ndarray]]:
-        for number in range(len(next(iter(arrays.values())))):
-            yield {
-                name: array[number : number + 1].astype(dtypes[name].as_numpy_dtype) for name, array in arrays.items()
-            }
-
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = samples
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_output_type = tf.int8
-    if any(dtype.is_floating for dtype in dtypes.values()):  # token ids stay the integers they are
-        converter.inference_input_type = tf.int8
 
 
 def _identifiers(names: Iterable[str]) -> list[str]:

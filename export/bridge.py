@@ -19,10 +19,7 @@ import tf_keras
 from kzoo.errors import ExportError
 
 from .folding import affine_of
-from .graph import Call, Graph, GraphLayer, Value, in_structure, read_graph, replace_values, values_in
-
-#: What the rebuilt model is called: the converter's messages begin a layer's path with it.
-MODEL_NAME = "model"
+from .graph import MODEL_NAME, Call, Graph, GraphLayer, Value, in_structure, read_graph, replace_values, values_in
 
 #: Largest difference between both models, relative to the largest answer.
 TOLERANCE = 1e-4
@@ -62,12 +59,13 @@ def _with_float32(config: Any) -> Any:
     return config
 
 
-def build_bridge(graph: Graph, *, unroll: bool = False) -> tf_keras.Model:
+def build_bridge(graph: Graph, *, unroll: bool = False, no_rsqrt: bool = False) -> tf_keras.Model:
     """Make the graph again in tf_keras with batch 1 and float32, weights included.
 
     Args:
         graph: what `read_graph` gave.
         unroll: write out GRU and SimpleRNN step by step: their loop does not survive full-integer quantisation.
+        no_rsqrt: normalise layers by a power instead of a reciprocal square root, see `_PowerNormalization`.
 
     Raises:
         ExportError: a layer that tf_keras does not have, or not with these arguments.
@@ -78,7 +76,7 @@ def build_bridge(graph: Graph, *, unroll: bool = False) -> tf_keras.Model:
     inputs = list(tensors.values())
     layers: dict[int, Any] = {}
     for number, call in graph.numbered_calls():
-        layer = layers.get(id(call.layer)) or _make_layer(call, number, unroll)
+        layer = layers.get(id(call.layer)) or _make_layer(call, number, unroll, no_rsqrt)
         outputs = _apply(layer, call, tensors)
         for index, tensor in enumerate(outputs):
             tensors[Value(number, index)] = tensor
@@ -93,6 +91,19 @@ def build_bridge(graph: Graph, *, unroll: bool = False) -> tf_keras.Model:
         for name, value in graph.outputs
     ]
     return tf_keras.Model(inputs, outputs, name=MODEL_NAME)
+
+
+def return_weights(graph: Graph, bridged: tf_keras.Model) -> None:
+    """Bring the weights of a bridged model back into the Keras 3 layers they came from.
+
+    Args:
+        graph: What `bridged` was built from, without folding: folded weights are not the model's own.
+        bridged: The model that `build_bridge` gave, pruned or trained on, of the same layers.
+    """
+    for layer in {id(call.layer): call.layer for _, call in graph.numbered_calls()}.values():
+        twin = bridged.get_layer(layer.name) if layer.weights and _has_twin(layer) else None
+        if twin is not None and affine_of(layer) is None:
+            layer.operation.set_weights(twin.get_weights())
 
 
 def check_bridge(model: keras.Model, graph: Graph, bridged: tf_keras.Model, samples: dict[str, np.ndarray]) -> float:
@@ -125,13 +136,6 @@ def check_bridge(model: keras.Model, graph: Graph, bridged: tf_keras.Model, samp
     return worst
 
 
-def _singles(feeds: list[np.ndarray], bridged: tf_keras.Model, sample: int) -> Any:
-    tensors = [
-        tf.constant(feed[sample : sample + 1], spec.dtype) for feed, spec in zip(feeds, bridged.inputs, strict=True)
-    ]
-    return tensors if len(tensors) > 1 else tensors[0]
-
-
 def _first_difference(model: keras.Model, feeds: list[np.ndarray]) -> str:
     """Which layer answers otherwise when both get the same tensors. Run only to explain a failed check."""
     graph = read_graph(model)
@@ -140,7 +144,7 @@ def _first_difference(model: keras.Model, feeds: list[np.ndarray]) -> str:
         args, kwargs = (replace_values(part, values.__getitem__) for part in (call.args, call.kwargs))
         outputs = keras.tree.flatten(call.layer.operation(*args, **kwargs))
         values.update({Value(number, index): tensor for index, tensor in enumerate(outputs)})
-        layer = _make_layer(call, number, unroll=False)
+        layer = _make_layer(call, number)
         answers = _apply(layer, call, values)
         if not isinstance(layer, _Kept):
             _copy_weights(layer, call.layer)
@@ -186,6 +190,24 @@ def _unsupported(layer: GraphLayer, error: Exception) -> ExportError:
     )
 
 
+class _PowerNormalization(tf_keras.layers.LayerNormalization):
+    """Layer normalisation with (variance + epsilon) ** -0.5, which a 16-bit file computes in float.
+
+    The quantiser makes RSQRT and SQUARED_DIFFERENCE 16-bit operators, for which the runtimes have no kernels: older ones
+    refuse the file, the present one aborts (https://github.com/tensorflow/tensorflow/issues/59506). A product has one,
+    and POW stays a float operator.
+    """
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        centred = inputs - tf.reduce_mean(inputs, self.axis, keepdims=True)
+        variance = tf.reduce_mean(centred * centred, self.axis, keepdims=True)
+        normal = centred * tf.pow(variance + self.epsilon, -0.5)
+        shape = [size if axis in self.axis else 1 for axis, size in enumerate(inputs.shape)]
+        if self.gamma is not None:
+            normal *= tf.reshape(self.gamma, shape)
+        return normal if self.beta is None else normal + tf.reshape(self.beta, shape)
+
+
 class _Kept(tf_keras.layers.Layer):
     """An operation of `keras.ops`, or a stock layer that tf_keras does not have.
 
@@ -199,6 +221,10 @@ class _Kept(tf_keras.layers.Layer):
 
     def call(self, tensors: list[Any]) -> Any:
         return self._compute(tensors)
+
+
+def _has_twin(layer: GraphLayer) -> bool:
+    return layer.is_layer and hasattr(tf_keras.layers, layer.kind)
 
 
 def _stateless(call: Call) -> Callable[[list[Any]], Any]:
@@ -226,9 +252,9 @@ def _stateless(call: Call) -> Callable[[list[Any]], Any]:
     return compute
 
 
-def _make_layer(call: Call, number: int, unroll: bool) -> Any:
+def _make_layer(call: Call, number: int, unroll: bool = False, no_rsqrt: bool = False) -> Any:
     layer = call.layer
-    if not (layer.is_layer and hasattr(tf_keras.layers, layer.kind)):
+    if not _has_twin(layer):
         return _Kept(call, number)
     affine = affine_of(layer)
     if affine is not None:
@@ -237,6 +263,8 @@ def _make_layer(call: Call, number: int, unroll: bool) -> Any:
             *((scale, offset) if not affine.is_scalar else (scale[0], offset[0])), name=layer.name
         )
     masked = call.kwargs.get("mask") is not None
+    if no_rsqrt and layer.kind == "LayerNormalization":
+        return _PowerNormalization(**_arguments(_PowerNormalization, {**layer.config, "name": layer.name}))
     try:
         return _from_config(layer.kind, {**layer.config, "name": layer.name}, unroll, masked)
     except (TypeError, ValueError) as error:
@@ -250,16 +278,21 @@ def _from_config(kind: str, config: dict[str, Any], unroll: bool, masked: bool) 
     if config.get("data_format") == "channels_first":
         raise ValueError("it is built with data_format='channels_first', devices take channels_last.")
     config = {_RENAMED_ARGUMENTS.get((kind, key), key): value for key, value in config.items()}
-    known = _constructor_arguments(layer_class)
-    arguments = {
-        key: _argument(key, value, unroll, masked)
-        for key, value in config.items()
-        if key in known and key not in ("dtype", "trainable", "seed") and not key.endswith(_NOT_NEEDED)
-    }
+    arguments = {key: _argument(key, value, unroll, masked) for key, value in _arguments(layer_class, config).items()}
     # A mask keeps an LSTM from being fused, and its loop does not run on the device; written out it does.
     if kind in _RECURRENT and (masked or (unroll and kind != "LSTM")):
         arguments["unroll"] = True
     return layer_class(**arguments)
+
+
+def _arguments(layer_class: type, config: dict[str, Any]) -> dict[str, Any]:
+    """What the constructor takes of a configuration, without what only training needs."""
+    known = _constructor_arguments(layer_class)
+    return {
+        key: value
+        for key, value in config.items()
+        if key in known and key not in ("dtype", "trainable", "seed") and not key.endswith(_NOT_NEEDED)
+    }
 
 
 def _argument(key: str, value: Any, unroll: bool, masked: bool) -> Any:

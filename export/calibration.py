@@ -13,8 +13,11 @@ from kzoo.errors import ExportError
 
 from .graph import GraphInput
 
-#: More samples than this hardly move a range any more, and each costs a run of the float model.
-CALIBRATION_LIMIT = 512
+#: More samples hardly move a range any more, and each costs a run of the float model.
+CALIBRATION_SAMPLES = 512
+
+#: Neighbours in real images and recordings correlate by more than the first, in noise by less than the second.
+_ALIKE, _NOISE = 0.4, 0.15
 
 #: One array for a model of one input; a tuple or a mapping by input name where there are several.
 Arrays = np.ndarray | tuple[np.ndarray, ...] | Mapping[str, np.ndarray]
@@ -55,13 +58,14 @@ def _check(array: np.ndarray, each: GraphInput, purpose: str) -> None:
         raise ExportError(f"Expected finite numbers as {purpose}. Received: NaN or infinity for {each.name!r}.")
 
 
-def gather(data: Any, inputs: Sequence[GraphInput]) -> list[np.ndarray]:
-    """At most `CALIBRATION_LIMIT` calibration samples, one array an input.
+def gather(data: Any, inputs: Sequence[GraphInput], limit: int) -> list[np.ndarray]:
+    """At most `limit` calibration samples, one array an input.
 
     Args:
         data: whole arrays (evenly thinned out, since data are often sorted by class), or an iterable of batches or of
             single samples (the first ones).
         inputs: the model's inputs.
+        limit: how many.
 
     Raises:
         ExportError: as `as_arrays`.
@@ -70,7 +74,7 @@ def gather(data: Any, inputs: Sequence[GraphInput]) -> list[np.ndarray]:
     if isinstance(data, np.ndarray | tuple | Mapping):
         arrays = as_arrays(data, inputs, purpose)
         count = len(arrays[0])
-        chosen = np.linspace(0, count - 1, min(count, CALIBRATION_LIMIT)).round().astype(np.int64)
+        chosen = np.linspace(0, count - 1, min(count, limit)).round().astype(np.int64)
         return [np.array(array[chosen]) for array in arrays]
     if not isinstance(data, Iterable):
         raise ExportError(f"Expected arrays or batches as {purpose}. Received: {type(data).__name__}.")
@@ -79,11 +83,11 @@ def gather(data: Any, inputs: Sequence[GraphInput]) -> list[np.ndarray]:
     for batch in data:
         batches.append(as_arrays(_batched(batch, inputs), inputs, purpose))
         count += len(batches[-1][0])
-        if count >= CALIBRATION_LIMIT:
+        if count >= limit:
             break
     if not batches:
         raise ExportError(f"Expected {purpose}. Received: no samples. Pass real samples of the data the model is for.")
-    return [np.concatenate(parts)[:CALIBRATION_LIMIT] for parts in zip(*batches, strict=True)]
+    return [np.concatenate(parts)[:limit] for parts in zip(*batches, strict=True)]
 
 
 def _batched(batch: Any, inputs: Sequence[GraphInput]) -> Any:
@@ -92,6 +96,44 @@ def _batched(batch: Any, inputs: Sequence[GraphInput]) -> Any:
         array = np.asarray(batch)
         return array[np.newaxis] if array.shape == inputs[0].shape else array
     return batch
+
+
+def check_real(array: np.ndarray, verification: np.ndarray, name: str) -> None:
+    """Refuse noise and constants: ranges measured on them are not those of real data.
+
+    Neighbouring pixels and steps of real data resemble each other. Where those of the verification data do and those
+    of the calibration data do not, these were made up.
+
+    Args:
+        array: calibration samples `(samples, ...)` of one input.
+        verification: real samples of the same input.
+        name: of the input.
+
+    Raises:
+        ExportError: they are not real.
+    """
+    if array.size > 1 and array.min() == array.max() and verification.min() != verification.max():
+        raise ExportError(
+            f"Expected real samples as calibration data. Received: {array.flat[0]:g} everywhere for {name!r}. "
+            "Pass a few hundred samples of the training data."
+        )
+    expected, received = _likeness(verification), _likeness(array)
+    if expected > _ALIKE and received < _NOISE:
+        raise ExportError(
+            f"Expected real samples as calibration data. Received: noise for {name!r} (neighbouring values correlate "
+            f"by {received:.2f}, those of the verification data by {expected:.2f}). Pass a few hundred samples of the "
+            "training data."
+        )
+
+
+def _likeness(array: np.ndarray) -> float:
+    """Correlation of neighbours along the first axis of a sample: rows of an image, steps of a sequence."""
+    if array.ndim < 3 or array.shape[1] < 2:
+        return 0.0
+    values = array.astype(np.float64)
+    one, other = values[:, 1:].reshape(-1), values[:, :-1].reshape(-1)
+    deviation = one.std() * other.std()
+    return float(((one - one.mean()) * (other - other.mean())).mean() / deviation) if deviation else 0.0
 
 
 def looks_like_pixels(array: np.ndarray) -> bool:

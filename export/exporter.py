@@ -8,24 +8,37 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import keras
 import numpy as np
 
-from kzoo.errors import ExportError, UsageError
+from kzoo.errors import ExportError
 from kzoo.files import atomic_path
 
-from .calibration import Arrays, as_arrays, fingerprint, gather, looks_like_pixels, pin_pixel_range, spread
+from .calibration import (
+    CALIBRATION_SAMPLES,
+    Arrays,
+    as_arrays,
+    check_real,
+    fingerprint,
+    gather,
+    looks_like_pixels,
+    pin_pixel_range,
+    spread,
+)
 from .folding import takes_pixels
 from .graph import Graph, read_graph
+from .layer_errors import LayerError, layer_errors
+from .precision import IoType, PerTensor, Precision, Quantization
 from .process import Conversion, convert_in_child
-from .result import CalibrationFacts, ExportResult, OperatorCount, Quantization, TensorFacts
+from .result import CalibrationFacts, ExportResult, FloatOperator, OperatorCount, TensorFacts
 from .runtime import LiteModel
 from .tflite_file import read_tflite
-from .verification import Verification, verify
+from .verification import Verification, class_labels, verify
 
-#: Real samples on which the rebuilt model must answer like the Keras model before it is converted.
+#: Real samples on which the rebuilt model must answer like the Keras model before it is converted, and on which the
+#: layers of a quantised file are compared.
 _BRIDGE_SAMPLES = 12
 
 
@@ -34,13 +47,20 @@ def export_model(
     path: str | os.PathLike[str],
     *,
     quantize: Quantization = "fp32",
+    io: IoType | None = None,
+    per_tensor: PerTensor = "none",
+    keep_float: Sequence[str] = (),
     calibration: Arrays | Iterable[Arrays] | None = None,
+    calibration_samples: int = CALIBRATION_SAMPLES,
     verification: tuple[Arrays, np.ndarray | None],
+    names: Sequence[str] | None = None,
     max_drop: float = 0.01,
     classes: Sequence[str] | None = None,
     details: Mapping[str, object] | None = None,
+    layer_report: bool = False,
     overwrite: bool = False,
     timeout: float = 600,
+    memory_limit: int | None = None,
 ) -> ExportResult:
     """Convert any functional or Sequential Keras 3 model of stock layers, and hold the file against it on real data.
 
@@ -51,18 +71,26 @@ def export_model(
     Args:
         model: the model, on any Keras backend.
         path: the `.tflite` file to write; its facts go to `<path>.json`.
-        quantize: `"fp32"`, or `"int8"` for integers throughout, the inputs and outputs included.
-        calibration: for int8: real samples, `(samples, *input_shape)`, or an iterable of batches; a few hundred do. A
-            tuple or a mapping by name where the model has several inputs. Where the model begins by scaling pixels, one
-            value of the samples is set to 0 and one to 255 if none is, so that the input's range is exact.
+        quantize: `"fp32"`, `"fp16"`, `"dynamic"`, `"int8"` or `"int16x8"`, see `Precision`, also for the next four.
+        io: type of the file's inputs and outputs; None for the precision's own.
+        per_tensor: which layers' weights have one step a tensor: `"none"`, `"dense"` or `"all"`.
+        keep_float: layers that an int8 file computes in float32.
+        calibration: for int8 and int16x8: real samples, `(samples, *input_shape)`, or an iterable of batches; a few
+            hundred do. A tuple or a mapping by name where the model has several inputs. Where the model begins by
+            scaling pixels, one value of the samples is set to 0 and one to 255 if none is, so that the input's range is
+            exact.
+        calibration_samples: how many of them are used at most.
         verification: `(inputs, labels)`: real samples that were not trained on, and their class indices `(samples,)` or
             None.
+        names: what the verification samples are called, for the list of those that differ most.
         max_drop: how much accuracy the file may lose on them, as a fraction; without labels, the share of samples whose
             top-1 class may change.
         classes: names of the classes by output index, recorded in the sidecar.
         details: more facts for the sidecar; what JSON can hold.
+        layer_report: compare the quantised file with a float one layer by layer.
         overwrite: replace a file that is there.
         timeout: seconds the conversion may take.
+        memory_limit: bytes of memory the conversion may take, None for all but a tenth of the machine's.
 
     Returns:
         The facts of the file, as they stand in the sidecar.
@@ -70,7 +98,7 @@ def export_model(
     Raises:
         ExportError: the model cannot be converted, the conversion crashed, a file is in the way, or the file loses more
             than `max_drop` (it is kept as `<path>.rejected` then).
-        UsageError: an unknown `quantize`.
+        UsageError: choices of precision that do not fit together.
 
     Example:
         >>> export_model(model, "digits.tflite", quantize="int8", calibration=train_images,
@@ -78,28 +106,43 @@ def export_model(
     """
     target = Path(path)
     recorded = _recorded(details)
-    _check_request(target, quantize, calibration, overwrite)
+    precision = Precision(quantize, io, per_tensor, tuple(keep_float))
+    precision.check()
+    _check_request(target, precision, calibration, overwrite)
     graph = read_graph(model)
+    precision.check_graph(graph)
     inputs = as_arrays(verification[0], graph.inputs, "verification data")
+    if verification[1] is not None:
+        class_labels(verification[1], (len(inputs[0]), *model.outputs[0].shape[1:]))
     samples: list[np.ndarray] = []
     facts: CalibrationFacts | None = None
-    if quantize == "int8":
-        samples, facts = _calibrate(calibration, graph)
+    if precision.needs_calibration:
+        samples, facts = _calibrate(calibration, graph, inputs, calibration_samples)
+    few = spread(inputs, _BRIDGE_SAMPLES)
     conversion = convert_in_child(
-        model, quantize=quantize, samples=spread(inputs, _BRIDGE_SAMPLES), calibration=samples, timeout=timeout
+        model,
+        precision=precision,
+        samples=few,
+        calibration=samples,
+        twin=layer_report and quantize != "fp32",
+        timeout=timeout,
+        memory_limit=memory_limit,
     )
-    lite, verified = _verified(model, conversion, quantize, inputs, verification[1])
+    lite, verified, layers = _verified(model, conversion, precision, few, inputs, verification[1], names)
     accepted = verified.drop <= max_drop
     place = target if accepted else target.with_name(target.name + ".rejected")
     result = ExportResult(
         path=place,
         sidecar=place.with_name(place.name + ".json"),
         quantize=quantize,
+        io=precision.io_type,
+        per_tensor=per_tensor,
+        keep_float=precision.keep_float,
         size=lite.size,
         gzip_size=lite.gzip_size,
         sha256=hashlib.sha256(conversion.content).hexdigest(),
         operators=tuple(OperatorCount(name=name, count=count) for name, count in lite.operators),
-        float_operators=lite.file.float_operators if quantize == "int8" else (),
+        float_operators=FloatOperator.of(lite.file) if precision.needs_calibration else (),
         stateful=lite.file.stateful,
         inputs=tuple(TensorFacts.of(name, lite.inputs[name]) for name in conversion.inputs),
         outputs=tuple(TensorFacts.of(name, lite.outputs[name]) for name in conversion.outputs),
@@ -110,7 +153,11 @@ def export_model(
         accuracy_keras=verified.accuracy_keras,
         accuracy_tflite=verified.accuracy_tflite,
         drop=verified.drop,
+        interval=verified.interval,
         max_drop=max_drop,
+        class_drops=verified.classes,
+        most_different=verified.most_different,
+        layers=layers,
         calibration=facts,
         classes=tuple(classes) if classes is not None else None,
         details=recorded,
@@ -128,12 +175,10 @@ def _recorded(details: Mapping[str, object] | None) -> dict[str, Any]:
         raise ExportError(f"Expected details that JSON can hold. Received: {error}.") from error
 
 
-def _check_request(target: Path, quantize: str, calibration: object, overwrite: bool) -> None:
-    if quantize not in get_args(Quantization):
-        raise UsageError(f"Expected quantize to be one of {', '.join(get_args(Quantization))}. Received: {quantize!r}.")
-    if quantize == "int8" and calibration is None:
+def _check_request(target: Path, precision: Precision, calibration: object, overwrite: bool) -> None:
+    if precision.needs_calibration and calibration is None:
         raise ExportError(
-            "Expected calibration data for int8. Received: none. Pass a few hundred real samples: "
+            f"Expected calibration data for {precision.quantize}. Received: none. Pass a few hundred real samples: "
             "ranges measured on anything else would be wrong."
         )
     sidecar = target.with_name(target.name + ".json")
@@ -146,8 +191,12 @@ def _check_request(target: Path, quantize: str, calibration: object, overwrite: 
         raise ExportError(f"Cannot write {target}: {above} is not a folder that takes files. Choose another place.")
 
 
-def _calibrate(calibration: Any, graph: Graph) -> tuple[list[np.ndarray], CalibrationFacts]:
-    arrays = gather(calibration, graph.inputs)
+def _calibrate(
+    calibration: Any, graph: Graph, verification: Sequence[np.ndarray], limit: int
+) -> tuple[list[np.ndarray], CalibrationFacts]:
+    arrays = gather(calibration, graph.inputs, limit)
+    for each, array, real in zip(graph.inputs, arrays, verification, strict=True):
+        check_real(array, real, each.name)
     facts_of = fingerprint(arrays)
     scaled = takes_pixels(graph)
     pinned = []
@@ -159,19 +208,36 @@ def _calibrate(calibration: Any, graph: Graph) -> tuple[list[np.ndarray], Calibr
 
 
 def _verified(
-    model: keras.Model, conversion: Conversion, quantize: str, inputs: list[np.ndarray], labels: np.ndarray | None
-) -> tuple[LiteModel, Verification]:
+    model: keras.Model,
+    conversion: Conversion,
+    precision: Precision,
+    few: Sequence[np.ndarray],
+    inputs: list[np.ndarray],
+    labels: np.ndarray | None,
+    names: Sequence[str] | None,
+) -> tuple[LiteModel, Verification, tuple[LayerError, ...] | None]:
     """Open the file where nobody takes it for a finished one, check what it is made of, and run it on real data."""
     with tempfile.TemporaryDirectory(prefix="kzoo-export-") as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(conversion.content)
         _check_operators(path)
         lite = LiteModel(path)
-        if quantize == "int8":
-            _check_integer(lite)
-        verified = verify(model, lite, inputs, labels, input_names=conversion.inputs, output_names=conversion.outputs)
+        _check_types(lite, precision)
+        verified = verify(
+            model,
+            lite,
+            inputs,
+            labels,
+            input_names=conversion.inputs,
+            output_names=conversion.outputs,
+            names=names,
+        )
         _ = lite.gzip_size  # read while the file is there
-    return lite, verified
+        if conversion.twin is None:
+            return lite, verified, None
+        twin = Path(folder) / "twin.tflite"
+        twin.write_bytes(conversion.twin)
+        return lite, verified, layer_errors(path, twin, dict(zip(conversion.inputs, few, strict=True)))
 
 
 def _check_operators(path: Path) -> None:
@@ -183,11 +249,19 @@ def _check_operators(path: Path) -> None:
         )
 
 
-def _check_integer(lite: LiteModel) -> None:
-    """int8 in and out; token ids are integers already."""
-    wrong = [name for name, info in (*lite.inputs.items(), *lite.outputs.items()) if info.is_float]
+def _check_types(lite: LiteModel, precision: Precision) -> None:
+    """What its name promises at both ends; token ids stay the integers they are."""
+    wrong = {
+        name: info.dtype
+        for name, info in (*lite.inputs.items(), *lite.outputs.items())
+        if info.dtype != precision.io_type and (info.scale is not None or info.is_float)
+    }
     if wrong:
-        raise ExportError(f"Expected an int8 file to take and give integers. Received: floats at {', '.join(wrong)}.")
+        found = ", ".join(f"{name} of {dtype}" for name, dtype in wrong.items())
+        raise ExportError(
+            f"Expected a {precision.quantize} file to take and give {precision.io_type}. Received: {found}. "
+            "Choose another type of inputs and outputs."
+        )
 
 
 def _write(result: ExportResult, content: bytes) -> None:
@@ -203,7 +277,12 @@ def _write(result: ExportResult, content: bytes) -> None:
 
 
 def _rejection(result: ExportResult) -> str:
-    remedy = "Calibrate with more and more varied samples" if result.quantize == "int8" else "Check the model's layers"
+    remedy = (
+        "Calibrate with more and more varied samples, see in a layer report where it is lost and keep those layers in "
+        "float, or take int16x8"
+        if result.calibration is not None
+        else "Check the model's layers"
+    )
     if result.accuracy_keras is not None and result.accuracy_tflite is not None:
         lost = (
             f"loses {100 * result.drop:.2f} points of accuracy "

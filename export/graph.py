@@ -6,6 +6,7 @@ out, a layer that is called twice stays one layer. Read from the public `get_con
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ _IDENTITY_NAMES = """
     SpatialDropout1D SpatialDropout2D SpatialDropout3D
 """
 _IDENTITY_AT_INFERENCE = frozenset(_IDENTITY_NAMES.split())
+#: What the rebuilt model is called: the converter's names begin with it.
+MODEL_NAME = "model"
 _HOW_TO_BUILD = "Build it from stock Keras layers as a functional or Sequential model."
 
 
@@ -91,6 +94,16 @@ class Graph:
     def is_output(self, value: Value) -> bool:
         """Whether a tensor is an output of the model."""
         return any(value == output for _, output in self.outputs)
+
+
+def layers_in_name(name: str) -> tuple[str, ...]:
+    """Layers that a tensor or node of the converted model comes from; a fused operator's name holds all of its own.
+
+    Example:
+        >>> layers_in_name("model/relu1/Relu;model/conv1/Conv2D")
+        ('relu1', 'conv1')
+    """
+    return tuple(dict.fromkeys(re.findall(rf"(?:^|;){MODEL_NAME}/([^/;]+)/", name)))
 
 
 def values_in(structure: Any) -> Iterator[Value]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from kzoo.errors import ExportError
+
+from .precision import Precision
 
 _COMMAND = (sys.executable, "-P", "-m", "kzoo.export._child")
 _ENVIRONMENT = {
@@ -38,6 +41,10 @@ _NOISE = (
 )
 
 
+#: Seconds between two looks at the child's memory.
+_LOOK = 0.05
+
+
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """What the child made.
@@ -48,6 +55,7 @@ class Conversion:
         outputs: signature names of the outputs, in the order of the model's outputs.
         folded: layers whose scaling went into the weights of the next one.
         bridge_difference: largest relative difference between the Keras model and its tf_keras twin.
+        twin: the same model as a float32 file, where it was asked for.
     """
 
     content: bytes
@@ -55,29 +63,35 @@ class Conversion:
     outputs: tuple[str, ...]
     folded: tuple[str, ...]
     bridge_difference: float
+    twin: bytes | None = None
 
 
 def convert_in_child(
     model: Any,
     *,
-    quantize: str,
+    precision: Precision,
     samples: Sequence[np.ndarray],
     calibration: Sequence[np.ndarray] = (),
+    twin: bool = False,
     timeout: float = 600,
+    memory_limit: int | None = None,
     command: Sequence[str] = _COMMAND,
 ) -> Conversion:
     """Convert a Keras model in a process of its own.
 
     Args:
         model: a functional or Sequential Keras model, on any backend.
-        quantize: `"fp32"` or `"int8"`.
+        precision: the numbers of the file.
         samples: a few real samples, one array an input: both models must answer them alike.
-        calibration: one array an input, for int8.
+        calibration: one array an input, where the precision needs it.
+        twin: make the float32 file as well.
         timeout: seconds until the child is stopped.
+        memory_limit: bytes of memory at which the child is stopped. None: all but a tenth of the machine's. Held where
+            the system tells a process's memory under /proc.
         command: what to start; the request file is its last argument.
 
     Raises:
-        ExportError: the conversion failed, crashed or took too long. Nothing is left behind.
+        ExportError: the conversion failed, crashed, took too long or too much memory. Nothing is left behind.
     """
     with tempfile.TemporaryDirectory(prefix="kzoo-export-") as name:
         folder = Path(name)
@@ -86,8 +100,8 @@ def convert_in_child(
         for kind, arrays in (("sample", samples), ("calibration", calibration)):
             for number, array in enumerate(arrays):
                 np.save(folder / f"{kind}-{number}.npy", array, allow_pickle=False)
-        request.write_text(json.dumps({"quantize": quantize, "inputs": len(samples)}))
-        _run([*command, str(request)], timeout, folder / "error.json")
+        request.write_text(json.dumps({"precision": precision.to_json(), "inputs": len(samples), "twin": twin}))
+        _run([*command, str(request)], folder, timeout, memory_limit or _usable_memory())
         answer = json.loads((folder / "answer.json").read_text())
         return Conversion(
             content=(folder / "model.tflite").read_bytes(),
@@ -95,27 +109,83 @@ def convert_in_child(
             outputs=tuple(answer["outputs"]),
             folded=tuple(answer["folded"]),
             bridge_difference=answer["bridge_difference"],
+            twin=(folder / "twin.tflite").read_bytes() if twin else None,
         )
 
 
-def _run(command: Sequence[str], timeout: float, error_file: Path) -> None:
-    try:
-        finished = subprocess.run(
-            command, env=_environment(os.environ), stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout
+def _run(command: Sequence[str], folder: Path, timeout: float, memory_limit: int) -> None:
+    errors = folder / "errors.txt"
+    with errors.open("wb") as stream:
+        child = subprocess.Popen(
+            command,
+            env=_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
         )
-    except subprocess.TimeoutExpired as error:
-        raise ExportError(
-            f"The conversion did not end within {timeout:g} s and was stopped. Allow more time or take a smaller model."
-        ) from error
-    if finished.returncode == 0:
+        try:
+            _wait(child, folder, timeout, memory_limit)
+        finally:
+            child.kill()  # also on Ctrl-C; it does nothing to a child that has ended
+            child.wait()
+    if child.returncode == 0:
         return
-    if error_file.exists():
-        raise ExportError(json.loads(error_file.read_text())["message"])
-    how = f"exit status {finished.returncode}"
-    if finished.returncode < 0:
-        how = f"signal {_signal_name(-finished.returncode)}"
-    reason = _last_line(finished.stderr.decode(errors="replace"))
-    raise ExportError(f"The converter stopped with {how}{': ' + reason if reason else ''}. The model was not exported.")
+    told = folder / "error.json"
+    if told.exists():
+        raise ExportError(json.loads(told.read_text())["message"])
+    reason = _last_line(errors.read_bytes().decode(errors="replace"))
+    raise ExportError(
+        f"The converter stopped with {_how(child.returncode)}{_stage(folder)}{': ' + reason if reason else ''}. "
+        "The model was not exported."
+    )
+
+
+def _wait(child: subprocess.Popen[bytes], folder: Path, timeout: float, memory_limit: int) -> None:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            child.wait(_LOOK)
+            return
+        except subprocess.TimeoutExpired:
+            pass
+        if time.monotonic() > deadline:
+            raise ExportError(
+                f"The conversion did not end within {timeout:g} s{_stage(folder)} and was stopped. "
+                "Allow more time or take a smaller model."
+            )
+        used = _resident(child.pid)
+        if used > memory_limit:
+            raise ExportError(
+                f"The conversion took {used / 1e9:.1f} GB of memory{_stage(folder)}, which is more than the "
+                f"{memory_limit / 1e9:.1f} GB it may have, and was stopped. Allow more memory or take a smaller model."
+            )
+
+
+def _resident(pid: int) -> int:
+    """Bytes of a process's memory; 0 where the system does not say or the process is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _usable_memory() -> int:
+    return int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def _stage(folder: Path) -> str:
+    """What the child was doing, if it came to say it."""
+    file = folder / "stage"
+    return f" while {file.read_text()}" if file.exists() else ""
+
+
+def _how(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    name = _signal_name(-status)
+    # The system kills so when memory runs out.
+    return f"signal {name}{' (out of memory, most likely)' if name == 'SIGKILL' else ''}"
 
 
 def _environment(base: Mapping[str, str]) -> dict[str, str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from .tflite_file import TensorInfo
-from .verification import Parity
-
-Quantization = Literal["fp32", "int8"]
+from .graph import layers_in_name
+from .layer_errors import LayerError
+from .precision import IoType, PerTensor, Quantization
+from .tflite_file import TensorInfo, TFLiteFile
+from .verification import ClassDrop, Difference, Parity
 
 
 class _Frozen(BaseModel):
@@ -47,18 +48,41 @@ class OperatorCount(_Frozen):
     count: int
 
 
+class FloatOperator(_Frozen):
+    """An operator of an integer file that computes in floating point all the same."""
+
+    name: str
+    layer: str
+
+    @classmethod
+    def of(cls, file: TFLiteFile) -> tuple[FloatOperator, ...]:
+        """Those of a file, each kind once a layer."""
+        found = [
+            cls(name=operator.name, layer=", ".join(layers_in_name(file.tensors[operator.outputs[0]].name)))
+            for operator in file.operators
+            if file.computes_in_float(operator)
+        ]
+        return tuple(dict.fromkeys(found))
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.layer})" if self.layer else self.name
+
+
 class ExportResult(_Frozen):
     """A `.tflite` file that has been held against its Keras model.
 
     Attributes:
         path: the file.
         sidecar: `<file>.json`, which holds all of this.
-        quantize: `"fp32"` or `"int8"`.
+        quantize: the file's precision, see `Precision`.
+        io: type of its inputs and outputs; indices into tables stay integers.
+        per_tensor: which layers' weights have one step a tensor.
+        keep_float: layers that were to stay in float.
         size: bytes.
         gzip_size: bytes after gzip.
         sha256: of the file.
         operators: kinds of operators with their counts.
-        float_operators: those of an int8 file that still compute in floating point.
+        float_operators: those of an int8 or int16x8 file that still compute in floating point.
         stateful: the file remembers from one call to the next: an app resets its variables between independent inputs.
         inputs: in the model's order, with the names of the file's signature.
         outputs: likewise.
@@ -69,8 +93,12 @@ class ExportResult(_Frozen):
         accuracy_keras: on the verification data, None without labels.
         accuracy_tflite: likewise.
         drop: what the gate looks at: the loss of accuracy, or 1 - top-1 agreement without labels.
+        interval: 95 % confidence interval of `drop`, None without labels.
         max_drop: the gate's limit.
-        calibration: None for a float file.
+        class_drops: accuracy of both by class, the largest drop first; empty without labels.
+        most_different: the ten samples that both answer most differently.
+        layers: where the file loses, see `layer_errors`; None where it was not asked for.
+        calibration: None for a file that needs none.
         classes: names by output index, where they were given.
         details: what the caller wanted recorded.
     """
@@ -78,11 +106,14 @@ class ExportResult(_Frozen):
     path: Path
     sidecar: Path
     quantize: Quantization
+    io: IoType
+    per_tensor: PerTensor
+    keep_float: tuple[str, ...]
     size: int
     gzip_size: int
     sha256: str
     operators: tuple[OperatorCount, ...]
-    float_operators: tuple[str, ...]
+    float_operators: tuple[FloatOperator, ...]
     stateful: bool
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
@@ -93,7 +124,11 @@ class ExportResult(_Frozen):
     accuracy_keras: float | None
     accuracy_tflite: float | None
     drop: float
+    interval: tuple[float, float] | None
     max_drop: float
+    class_drops: tuple[ClassDrop, ...]
+    most_different: tuple[Difference, ...]
+    layers: tuple[LayerError, ...] | None
     calibration: CalibrationFacts | None
     classes: tuple[str, ...] | None
     details: dict[str, Any]

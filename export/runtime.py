@@ -43,6 +43,7 @@ class LiteModel:
         path: the file.
         runtime: `"litert"` (the package ai-edge-litert) or `"tflite-runtime"`.
         threads: threads of the interpreter.
+        keep_tensors: keep what every operator gives, for `trace`; slower, without XNNPACK.
 
     Raises:
         ExportError: the file is missing, damaged or not a `.tflite`; the runtime is not installed or cannot run it.
@@ -53,12 +54,19 @@ class LiteModel:
         >>> model.predict(images).argmax(axis=-1)
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, runtime: str = "litert", threads: int = 1) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, runtime: str = "litert", threads: int = 1, keep_tensors: bool = False
+    ) -> None:
         self.path = Path(path)
         self.runtime = runtime
         self.threads = threads
         self.file: TFLiteFile = read_tflite(self.path)
         interpreter_class = load_runtime(runtime)
+        options: dict[str, Any] = {"experimental_preserve_all_tensors": True} if keep_tensors else {}
+        if keep_tensors:
+            # A delegate takes over whole parts of the graph, and what lies between its operators is never there.
+            resolvers = importlib.import_module(interpreter_class.__module__).OpResolverType
+            options["experimental_op_resolver_type"] = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         if self.file.custom_operators:
             raise ExportError(
                 f"Expected builtin operators only. Received: {', '.join(self.file.custom_operators)} in {self.path}, "
@@ -66,7 +74,7 @@ class LiteModel:
             )
         try:
             with _quiet_stderr():
-                self._interpreter = interpreter_class(model_path=str(self.path), num_threads=threads)
+                self._interpreter = interpreter_class(model_path=str(self.path), num_threads=threads, **options)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ExportError(f"{runtime} cannot run {self.path}: {_first_line(error)}") from error
@@ -91,6 +99,11 @@ class LiteModel:
     def outputs(self) -> dict[str, TensorInfo]:
         """Every output by its signature name."""
         return {name: self.file.tensors[index] for name, index in self._outputs.items()}
+
+    @property
+    def output_indices(self) -> dict[str, int]:
+        """The tensor of every output, by its signature name."""
+        return dict(self._outputs)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -162,15 +175,30 @@ class LiteModel:
 
     def predict_outputs(self, batch: Inputs) -> dict[str, np.ndarray]:
         """The same for every output, by its signature name."""
-        arrays = {name: self._quantized(name, array) for name, array in self._by_name(batch).items()}
+        arrays = self._by_name(batch)
         samples = len(next(iter(arrays.values())))
         answers = {name: np.empty((samples, *info.shape[1:]), np.float32) for name, info in self.outputs.items()}
-        for sample in range(samples):
-            self._feed({name: array[sample : sample + 1] for name, array in arrays.items()})
-            self.invoke()
-            for name, info in self.outputs.items():
-                answers[name][sample] = _dequantized(self._interpreter.get_tensor(self._outputs[name])[0], info)
+        for sample in self._run_each(arrays):
+            for name, index in self._outputs.items():
+                answers[name][sample] = self._values(index)[0]
         return answers
+
+    def trace(self, batch: Inputs) -> Iterator[dict[int, np.ndarray]]:
+        """What every operator gives, sample by sample, as float32 by tensor index. Needs `keep_tensors`."""
+        written = dict.fromkeys(index for operator in self.file.operators for index in operator.outputs if index >= 0)
+        for _ in self._run_each(self._by_name(batch)):
+            yield {index: self._values(index) for index in written}
+
+    def _run_each(self, arrays: Mapping[str, np.ndarray]) -> Iterator[int]:
+        """Run the samples one by one; gives each one's number when its answers are there."""
+        levels = {name: self._quantized(name, array) for name, array in arrays.items()}
+        for sample in range(len(next(iter(levels.values())))):
+            self._feed({name: array[sample : sample + 1] for name, array in levels.items()})
+            self.invoke()
+            yield sample
+
+    def _values(self, index: int) -> np.ndarray:
+        return _dequantized(self._interpreter.get_tensor(index), self.file.tensors[index])
 
     def feed_random(self, seed: int = 0) -> None:
         """Fill the inputs with noise over the range of their types: for timing, where the values do not matter."""

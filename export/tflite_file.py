@@ -95,13 +95,13 @@ class TFLiteFile:
     @property
     def float_operators(self) -> tuple[str, ...]:
         """Names of the operators that compute in floating point (`QUANTIZE` and `DEQUANTIZE` are only its borders)."""
-        names = (
-            operator.name
-            for operator in self.operators
-            if operator.name not in ("QUANTIZE", "DEQUANTIZE")
-            and any(self.tensors[index].is_float for index in operator.outputs if index >= 0)
+        return tuple(dict.fromkeys(operator.name for operator in self.operators if self.computes_in_float(operator)))
+
+    def computes_in_float(self, operator: OperatorInfo) -> bool:
+        """Whether an operator of the main graph gives floating point numbers that it computed itself."""
+        return operator.name not in ("QUANTIZE", "DEQUANTIZE") and any(
+            self.tensors[index].is_float for index in operator.outputs if index >= 0
         )
-        return tuple(dict.fromkeys(names))
 
 
 def read_tflite(path: str | Path) -> TFLiteFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,10 @@ from kzoo.errors import ExportError
 
 from .graph import in_structure
 from .runtime import LiteModel
+
+_MOST_DIFFERENT = 10
+#: Two-sided 95 % point of the normal distribution.
+_Z95 = 1.959964
 
 
 class Parity(BaseModel):
@@ -36,8 +41,56 @@ class Parity(BaseModel):
     agreement: float
 
 
+class ClassDrop(BaseModel):
+    """One class's accuracy with both; `drop` is how much the file loses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: int
+    samples: int
+    accuracy_keras: float
+    accuracy_tflite: float
+
+    @property
+    def drop(self) -> float:
+        """As a fraction; negative where the file is better."""
+        return self.accuracy_keras - self.accuracy_tflite
+
+
+class Difference(BaseModel):
+    """One sample that both answer differently.
+
+    Attributes:
+        sample: its place in the verification data.
+        name: what the caller calls it, such as a file's path; else None.
+        difference: largest absolute difference of any output value.
+        keras: top-1 class of the Keras model.
+        tflite: top-1 class of the file.
+        label: the right class, None without labels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sample: int
+    name: str | None = None
+    difference: float
+    keras: int
+    tflite: int
+    label: int | None
+
+
 class Verification(BaseModel):
-    """Parity, and the gate's figures. Without labels both accuracies are None and `drop` is 1 - agreement."""
+    """Parity, and the gate's figures.
+
+    Attributes:
+        parity: the answers of both.
+        accuracy_keras: None without labels.
+        accuracy_tflite: likewise.
+        drop: accuracy of the Keras model less that of the file; without labels 1 - agreement.
+        interval: 95 % confidence interval of `drop`, both measured on the same samples; None without labels.
+        classes: every class that occurs, those that lose most first; empty without labels.
+        most_different: the ten samples with the largest differences, the largest first.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,6 +98,9 @@ class Verification(BaseModel):
     accuracy_keras: float | None
     accuracy_tflite: float | None
     drop: float
+    interval: tuple[float, float] | None
+    classes: tuple[ClassDrop, ...]
+    most_different: tuple[Difference, ...]
 
 
 def verify(
@@ -55,6 +111,7 @@ def verify(
     *,
     input_names: Sequence[str],
     output_names: Sequence[str],
+    names: Sequence[str] | None = None,
     batch_size: int = 64,
 ) -> Verification:
     """Answer the same samples with both, a batch at a time.
@@ -66,6 +123,7 @@ def verify(
         labels: `(samples,)` class indices, or `(samples, classes)` one-hot.
         input_names: the file's names for the inputs, in the same order.
         output_names: the file's names for the outputs, in the order of the model's outputs.
+        names: what the samples are called.
         batch_size: samples at a time.
 
     Raises:
@@ -85,18 +143,91 @@ def verify(
     if not all(np.isfinite(array).all() for array in theirs):
         raise ExportError("The converted file answers NaN or infinity where the Keras model does not.")
     parity = _parity(ours, theirs)
-    if labels is None:
+    truth = None if labels is None else class_labels(labels, ours[0].shape)
+    different = _most_different(ours, theirs, truth, names)
+    if truth is None:
         return Verification(
-            parity=parity, accuracy_keras=None, accuracy_tflite=None, drop=round(1 - parity.agreement, 12)
+            parity=parity,
+            accuracy_keras=None,
+            accuracy_tflite=None,
+            drop=round(1 - parity.agreement, 12),
+            interval=None,
+            classes=(),
+            most_different=different,
         )
-    truth = _class_labels(labels, ours[0])
-    accuracies = [float((top_class(answers[0]) == truth).mean()) for answers in (ours, theirs)]
+    right = [top_class(answers[0]) == truth for answers in (ours, theirs)]
+    accuracies = [float(each.mean()) for each in right]
     return Verification(
         parity=parity,
         accuracy_keras=accuracies[0],
         accuracy_tflite=accuracies[1],
         drop=round(accuracies[0] - accuracies[1], 12),
+        interval=paired_interval(right[0], right[1]),
+        classes=_class_drops(truth, right[0], right[1]),
+        most_different=different,
     )
+
+
+def paired_interval(right: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """95 % confidence interval of the difference of two accuracies that were measured on the same samples.
+
+    Only samples that one answers rightly and the other wrongly tell anything about the difference. Half a sample is
+    added to each of the four cells, without which the interval would be a point where no sample differs (Agresti and
+    Min 2005, https://doi.org/10.1002/sim.1781).
+
+    Args:
+        right: `(samples,)` bool, whether the first is right.
+        other: likewise for the second.
+
+    Returns:
+        Lower and upper end of accuracy(first) - accuracy(second).
+    """
+    lost = float(np.sum(right & ~other)) + 0.5
+    won = float(np.sum(~right & other)) + 0.5
+    samples = right.size + 2
+    middle = (lost - won) / samples
+    half = _Z95 * math.sqrt(lost + won - (lost - won) ** 2 / samples) / samples
+    return max(middle - half, -1.0), min(middle + half, 1.0)
+
+
+def _class_drops(truth: np.ndarray, right: np.ndarray, other: np.ndarray) -> tuple[ClassDrop, ...]:
+    drops = [
+        ClassDrop(
+            label=int(label),
+            samples=int(chosen.sum()),
+            accuracy_keras=float(right[chosen].mean()),
+            accuracy_tflite=float(other[chosen].mean()),
+        )
+        for label in np.unique(truth)
+        for chosen in [truth == label]
+    ]
+    return tuple(sorted(drops, key=lambda each: -each.drop))
+
+
+def _most_different(
+    ours: list[np.ndarray], theirs: list[np.ndarray], truth: np.ndarray | None, names: Sequence[str] | None
+) -> tuple[Difference, ...]:
+    distance = np.abs(_flat(ours) - _flat(theirs)).max(axis=1)
+    # Several classes a sample (a segmentation, say): no single one can be named.
+    single = ours[0].ndim == 2
+    classes = [top_class(each[0]) if single else np.full(len(distance), -1) for each in (ours, theirs)]
+    return tuple(
+        Difference(
+            sample=int(sample),
+            name=names[sample] if names is not None else None,
+            difference=float(distance[sample]),
+            keras=int(classes[0][sample]),
+            tflite=int(classes[1][sample]),
+            label=int(truth[sample]) if truth is not None and single else None,
+        )
+        for sample in np.argsort(-distance, kind="stable")[:_MOST_DIFFERENT]
+        if distance[sample] > 0
+    )
+
+
+def _flat(answers: list[np.ndarray]) -> np.ndarray:
+    """All outputs of a sample in one row."""
+    return np.concatenate([array.reshape(len(array), -1) for array in answers], axis=1)
 
 
 def top_class(answers: np.ndarray) -> np.ndarray:
@@ -113,13 +244,12 @@ def _keras_answers(model: keras.Model, batch: list[np.ndarray]) -> list[np.ndarr
 
 
 def _parity(ours: list[np.ndarray], theirs: list[np.ndarray]) -> Parity:
-    samples = len(ours[0])
-    one, other = (np.concatenate([array.reshape(samples, -1) for array in each], axis=1) for each in (ours, theirs))
+    one, other = _flat(ours), _flat(theirs)
     difference = np.abs(one - other)
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     cosines = np.divide((one * other).sum(axis=1), norms, out=np.ones_like(norms), where=norms > 0)
     return Parity(
-        samples=samples,
+        samples=len(one),
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
         cosine=float(cosines.mean()),
@@ -127,14 +257,23 @@ def _parity(ours: list[np.ndarray], theirs: list[np.ndarray]) -> Parity:
     )
 
 
-def _class_labels(labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
+def class_labels(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Class indices out of indices or one-hot rows.
+
+    Args:
+        labels: `(samples,)`, `(samples, 1)` or one-hot `(samples, classes)`.
+        shape: `(samples, …, classes)` of the model's answers.
+
+    Raises:
+        ExportError: another number of labels than samples, or labels that are not the model's.
+    """
     labels = np.asarray(labels)
-    if labels.ndim == 2 and labels.shape == answers.shape and labels.shape[1] > 1:
+    if labels.ndim == 2 and labels.shape == shape and labels.shape[1] > 1:
         labels = labels.argmax(axis=1)
-    labels = labels.reshape(-1) if labels.shape == (len(answers), 1) else labels
-    classes = max(answers.shape[-1], 2)
-    if labels.shape != answers.shape[:-1]:
-        raise ExportError(f"Expected one label a sample, shape={answers.shape[:-1]}. Received: shape={labels.shape}.")
+    labels = labels.reshape(-1) if labels.shape == (shape[0], 1) else labels
+    classes = max(shape[-1], 2)
+    if labels.shape != shape[:-1]:
+        raise ExportError(f"Expected one label a sample, shape={shape[:-1]}. Received: shape={labels.shape}.")
     if labels.min() < 0 or labels.max() >= classes:
         raise ExportError(
             f"Expected labels from 0 to {classes - 1}, the model's classes. "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,23 +15,40 @@ from kzoo.errors import UsageError
 from kzoo.source import Source, open_source
 
 if TYPE_CHECKING:
-    from kzoo.export import ExportResult
+    from kzoo.export import ExportResult, IoType, PerTensor, Quantization
 
 CALIBRATION_SAMPLES = 256
 # More samples would make the measured drop a little sharper and the command a lot slower.
 VERIFICATION_SAMPLES = 2000
 
 
+@dataclasses.dataclass(frozen=True)
+class _Samples:
+    """What a file is calibrated and verified with, and what the sidecar says of it."""
+
+    calibration: Any
+    inputs: Any
+    labels: np.ndarray | None
+    names: tuple[str, ...] | None
+    details: dict[str, Any]
+
+
 def export_model(
     source: Any,
     path: str | Path | None = None,
     *,
-    quantize: Literal["fp32", "int8"] = "fp32",
+    quantize: Quantization = "fp32",
+    io: IoType | None = None,
+    per_tensor: PerTensor = "none",
+    keep_float: Sequence[str] = (),
     data: Any = None,
     max_drop: float = 0.01,
     calibration_samples: int = CALIBRATION_SAMPLES,
     seed: int = 0,
+    layer_report: bool = False,
     overwrite: bool = False,
+    timeout: float = 600,
+    memory_limit: int | None = None,
 ) -> ExportResult:
     """Write a `.tflite` file that has been run and behaves like the Keras model.
 
@@ -39,15 +56,25 @@ def export_model(
     is left for `kzoo.evaluate`.
 
     Args:
-        source: A run directory, a `.keras` file, a `Run`, or a `keras.Model`.
+        source: A run directory, a `.keras` file, a `Run`, or any functional or Sequential `keras.Model`.
         path: The file. Default: `model.QUANTIZE.tflite` in the run, or beside the `.keras` file.
-        quantize: `"fp32"`, or `"int8"` for full integer, input and output included.
+        quantize: `"fp32"`; `"fp16"` for weights in half precision; `"dynamic"` for weights in int8 that are computed
+            with as the runtime can; `"int8"` for integers throughout, input and output included; `"int16x8"` for
+            activations of 16 bits and weights of 8.
+        io: Type of inputs and outputs: `"int8"`, `"uint8"` or `"float32"` for int8, `"int16"` or `"float32"` for
+            int16x8. Default: the first. Token ids stay int32.
+        per_tensor: Which layers' weights have one step a tensor: `"none"`, `"dense"` or `"all"`.
+        keep_float: Names of layers that an int8 file computes in float32.
         data: A dataset's name or path, or arrays `(x, y)`. Default: the data of the run. An array `x` alone is split in
-            two, for calibration and for verification by top-1 agreement.
+            two, for calibration and for verification by top-1 agreement. For a model of several inputs `x` is a mapping
+            by input name, alone or with labels as `(x, y)`.
         max_drop: Largest accepted drop of accuracy (without labels: of agreement), 0.01 being one point.
-        calibration_samples: How many samples set the ranges of int8.
+        calibration_samples: How many samples set the ranges of int8 and int16x8.
         seed: Of the choice of samples.
+        layer_report: Compare the quantised file with a float one layer by layer.
         overwrite: Replace a file that stands at `path`.
+        timeout: Seconds the conversion may take.
+        memory_limit: Bytes of memory the conversion may take. Default: all but a tenth of the machine's.
 
     Returns:
         What was written and how it was measured.
@@ -55,40 +82,87 @@ def export_model(
     Raises:
         ExportError: The model cannot be converted, or the file does not behave like it and is kept as `.rejected`.
     """
-    opened = open_source(source)
-    if opened.model is None:
-        raise UsageError(
-            f"Expected a run or a .keras file to export, received {opened.name}, which is exported already."
-        )
+    if not 0 <= max_drop <= 1:
+        raise UsageError(f"Expected a drop of 0 to 1, which is 100 points, received {max_drop:g}.")
+    if calibration_samples < 1:
+        raise UsageError(f"Expected at least one calibration sample, received {calibration_samples}.")
+    opened = None if _takes_arrays_only(source, data) else open_source(source)
+    model = source if opened is None else opened.model
+    if model is None:
+        raise UsageError(f"Expected a run or a .keras file to export, received {source}, which is exported already.")
     target = Path(path) if path is not None else _default_path(opened, source, quantize)
     if target.suffix != ".tflite":
         raise UsageError(f"Expected a file name that ends in .tflite, received {target}. Choose another with --out.")
-    if not 0 <= max_drop <= 1:
-        raise UsageError(f"Expected a drop of 0 to 1, which is 100 points, received {max_drop:g}.")
-    if isinstance(data, np.ndarray):
-        calibration, checked, details = data[::2], (data[1::2], None), {}
+    if opened is None or isinstance(data, np.ndarray):
+        samples = _from_arrays(data)
     else:
-        dataset = opened.dataset(data)
-        rng = np.random.default_rng(seed)
-        calibration = _load(dataset.train, _choose(dataset.train, calibration_samples, rng))
-        chosen = _choose(dataset.val, VERIFICATION_SAMPLES, rng)
-        checked = (_load(dataset.val, chosen), dataset.val.labels[chosen])
-        details = _details(opened, dataset, seed)
+        samples = _from_dataset(opened, opened.dataset(data), calibration_samples, seed)
     return export.export_model(
-        opened.model,
+        model,
         target,
         quantize=quantize,
-        calibration=calibration,
-        verification=checked,
+        io=io,
+        per_tensor=per_tensor,
+        keep_float=keep_float,
+        calibration=samples.calibration,
+        calibration_samples=calibration_samples,
+        verification=(samples.inputs, samples.labels),
+        names=samples.names,
         max_drop=max_drop,
-        classes=opened.classes,
-        details=details,
+        classes=None if opened is None else opened.classes,
+        details=samples.details,
+        layer_report=layer_report,
         overwrite=overwrite,
+        timeout=timeout,
+        memory_limit=memory_limit,
     )
 
 
-def _default_path(opened: Source, source: Any, quantize: str) -> Path:
-    if opened.run is not None:
+def _takes_arrays_only(source: Any, data: Any) -> bool:
+    """Whether a model is fed as no dataset is: several inputs, flat vectors, token ids, several outputs."""
+    if not hasattr(source, "inputs") or not isinstance(data, np.ndarray | tuple | Mapping):
+        return False
+    shapes = [len(tensor.shape) for tensor in source.inputs]
+    one_classifier = len(source.outputs) == 1 and len(source.outputs[0].shape) == 2
+    return len(shapes) != 1 or shapes[0] not in (3, 4) or not one_classifier
+
+
+def _from_arrays(data: Any) -> _Samples:
+    """Every other sample calibrates, the others verify: the order of arrays often is by class."""
+    inputs, labels = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+    details = {"sampling": {"calibration_split": "every other", "verification_split": "the others"}}
+
+    def part(start: int) -> Any:
+        if isinstance(inputs, Mapping):
+            return {name: np.asarray(array)[start::2] for name, array in inputs.items()}
+        if isinstance(inputs, tuple):
+            return tuple(np.asarray(array)[start::2] for array in inputs)
+        return np.asarray(inputs)[start::2]
+
+    return _Samples(
+        calibration=part(0),
+        inputs=part(1),
+        labels=None if labels is None else np.asarray(labels)[1::2],
+        names=None,
+        details=details,
+    )
+
+
+def _from_dataset(opened: Source, dataset: Dataset, calibration_samples: int, seed: int) -> _Samples:
+    rng = np.random.default_rng(seed)
+    calibration = _load(dataset.train, _choose(dataset.train, calibration_samples, rng))
+    chosen = _choose(dataset.val, VERIFICATION_SAMPLES, rng)
+    return _Samples(
+        calibration=calibration,
+        inputs=_load(dataset.val, chosen),
+        labels=dataset.val.labels[chosen],
+        names=tuple(dataset.val.name(int(index)) for index in chosen),
+        details=_details(opened, dataset, seed),
+    )
+
+
+def _default_path(opened: Source | None, source: Any, quantize: str) -> Path:
+    if opened is not None and opened.run is not None:
         return opened.run.path / f"model.{quantize}.tflite"
     if isinstance(source, str | Path):
         return Path(source).with_suffix(f".{quantize}.tflite")

@@ -159,7 +159,7 @@ def test_mobilenet_v2_at_96_pixels(digits: Digits, target: Path) -> None:
     ("arguments", "error", "message"),
     [
         ({"quantize": "int8"}, ExportError, "Expected calibration data for int8. Received: none"),
-        ({"quantize": "int4"}, UsageError, "Expected quantize to be one of fp32, int8"),
+        ({"quantize": "int4"}, UsageError, "Expected quantize to be one of fp32, fp16, dynamic, int8, int16x8"),
         ({"quantize": "int8", "calibration": np.zeros((5, 4, 4, 1))}, ExportError, r"calibration data of shape"),
         ({"quantize": "int8", "calibration": np.zeros((0, 8, 8, 1))}, ExportError, "no samples"),
         ({"quantize": "int8", "calibration": []}, ExportError, "no samples"),

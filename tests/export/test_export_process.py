@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from kzoo.errors import ExportError
+from kzoo.export.precision import Precision
 from kzoo.export.process import convert_in_child
 
 SAMPLES = [np.ones((2, 4), np.float32)]
@@ -51,7 +52,7 @@ def python(code: str) -> list[str]:
 )
 def test_a_crash_is_one_clear_line(model: keras.Model, temporary: Path, code: str, message: str) -> None:
     with pytest.raises(ExportError, match=message) as caught:
-        convert_in_child(model, quantize="fp32", samples=SAMPLES, command=python(code))
+        convert_in_child(model, precision=Precision(), samples=SAMPLES, command=python(code))
     assert "\n" not in str(caught.value)
     assert not list(temporary.iterdir())
 
@@ -60,7 +61,7 @@ def test_a_child_that_hangs_is_stopped(model: keras.Model, temporary: Path) -> N
     code = "import os, pathlib, sys, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)"
     code = code.replace("'pid'", repr(str(temporary.parent / "pid")))
     with pytest.raises(ExportError, match="did not end within 3 s"):
-        convert_in_child(model, quantize="fp32", samples=SAMPLES, command=python(code), timeout=3)
+        convert_in_child(model, precision=Precision(), samples=SAMPLES, command=python(code), timeout=3)
     assert not list(temporary.iterdir())
     with pytest.raises(ProcessLookupError):
         os.kill(int((temporary.parent / "pid").read_text()), 0)
@@ -68,9 +69,9 @@ def test_a_child_that_hangs_is_stopped(model: keras.Model, temporary: Path) -> N
 
 def test_the_next_conversion_works_and_nothing_here_changes(model: keras.Model, temporary: Path) -> None:
     with pytest.raises(ExportError):
-        convert_in_child(model, quantize="fp32", samples=SAMPLES, command=python("import os; os.abort()"))
+        convert_in_child(model, precision=Precision(), samples=SAMPLES, command=python("import os; os.abort()"))
     environment = dict(os.environ)
-    conversion = convert_in_child(model, quantize="fp32", samples=SAMPLES)
+    conversion = convert_in_child(model, precision=Precision(), samples=SAMPLES)
     assert conversion.content[4:8] == b"TFL3"
     assert (conversion.inputs, conversion.outputs) == (("x",), ("y",))
     assert dict(os.environ) == environment
@@ -81,14 +82,14 @@ def test_an_error_of_the_child_arrives_in_its_own_words(temporary: Path) -> None
     inputs = keras.Input((3, 8, 8))
     model = keras.Model(inputs, keras.layers.Conv2D(2, 3, data_format="channels_first", name="conv")(inputs))
     with pytest.raises(ExportError, match=r"^Layer 'conv' \(Conv2D\) cannot be converted: .*channels_last"):
-        convert_in_child(model, quantize="fp32", samples=[np.ones((1, 3, 8, 8), np.float32)])
+        convert_in_child(model, precision=Precision(), samples=[np.ones((1, 3, 8, 8), np.float32)])
 
 
 def test_an_operator_that_devices_lack_is_named_with_its_layer() -> None:
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.ops.erfinv(keras.layers.Dense(3, "tanh")(inputs)))
     with pytest.raises(ExportError, match=r"does not have: tf\.Erfinv \(from layer erfinv") as caught:
-        convert_in_child(model, quantize="fp32", samples=SAMPLES)
+        convert_in_child(model, precision=Precision(), samples=SAMPLES)
     assert "\n" not in str(caught.value)
 
 
