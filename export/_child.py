@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -31,19 +32,21 @@ def main(request: Path) -> int:
     return 0
 
 
-def _answer(folder: Path, precision: dict[str, Any], inputs: int, twin: bool) -> dict[str, object]:
+def _answer(folder: Path, precision: dict[str, Any], inputs: int, twin: bool, packages: list[str]) -> dict[str, object]:
     def now(stage: str) -> None:
         """Leave word for the parent, should this process not live to tell."""
         (folder / "stage").write_text(stage)
 
     wanted = Precision(**precision)
     now("reading the model")
+    for package in packages:
+        importlib.import_module(package)  # Keras knows its layers from then on
     model = as_float32(keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True))
     graph = read_graph(model)
     now("rebuilding the model")
     folded = fold_input_scaling(graph, scalars_only=wanted.needs_calibration)
     # The loop of a GRU neither survives full-integer quantisation nor gets its weights quantised in any other way.
-    bridged = build_bridge(graph, unroll=wanted.quantize != "fp32", no_rsqrt=wanted.quantize == "int16x8")
+    bridged = build_bridge(graph, unroll=wanted.quantize != "fp32", sixteen_bits=wanted.quantize == "int16x8")
     samples = _load(folder, "sample", inputs, graph)
     difference = check_bridge(model, graph, bridged, _with_random(samples))
     now("converting the model")

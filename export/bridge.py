@@ -59,13 +59,13 @@ def _with_float32(config: Any) -> Any:
     return config
 
 
-def build_bridge(graph: Graph, *, unroll: bool = False, no_rsqrt: bool = False) -> tf_keras.Model:
+def build_bridge(graph: Graph, *, unroll: bool = False, sixteen_bits: bool = False) -> tf_keras.Model:
     """Make the graph again in tf_keras with batch 1 and float32, weights included.
 
     Args:
         graph: what `read_graph` gave.
         unroll: write out GRU and SimpleRNN step by step: their loop does not survive full-integer quantisation.
-        no_rsqrt: normalise layers by a power instead of a reciprocal square root, see `_PowerNormalization`.
+        sixteen_bits: use nothing that has no kernel for 16-bit activations, see `_ProductNormalization`.
 
     Raises:
         ExportError: a layer that tf_keras does not have, or not with these arguments.
@@ -76,7 +76,7 @@ def build_bridge(graph: Graph, *, unroll: bool = False, no_rsqrt: bool = False) 
     inputs = list(tensors.values())
     layers: dict[int, Any] = {}
     for number, call in graph.numbered_calls():
-        layer = layers.get(id(call.layer)) or _make_layer(call, number, unroll, no_rsqrt)
+        layer = layers.get(id(call.layer)) or _make_layer(call, number, unroll, sixteen_bits)
         outputs = _apply(layer, call, tensors)
         for index, tensor in enumerate(outputs):
             tensors[Value(number, index)] = tensor
@@ -190,18 +190,18 @@ def _unsupported(layer: GraphLayer, error: Exception) -> ExportError:
     )
 
 
-class _PowerNormalization(tf_keras.layers.LayerNormalization):
-    """Layer normalisation with (variance + epsilon) ** -0.5, which a 16-bit file computes in float.
+class _ProductNormalization(tf_keras.layers.LayerNormalization):
+    """Layer normalisation whose variance is the mean of a product.
 
-    The quantiser makes RSQRT and SQUARED_DIFFERENCE 16-bit operators, for which the runtimes have no kernels: older ones
-    refuse the file, the present one aborts (https://github.com/tensorflow/tensorflow/issues/59506). A product has one,
-    and POW stays a float operator.
+    tf_keras's own becomes SQUARED_DIFFERENCE, which the quantiser makes a 16-bit operator although the runtime has no
+    such kernel: the file is written, and fails or aborts when it is run
+    (https://github.com/google-ai-edge/LiteRT/issues/4383).
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         centred = inputs - tf.reduce_mean(inputs, self.axis, keepdims=True)
         variance = tf.reduce_mean(centred * centred, self.axis, keepdims=True)
-        normal = centred * tf.pow(variance + self.epsilon, -0.5)
+        normal = centred * tf.math.rsqrt(variance + self.epsilon)
         shape = [size if axis in self.axis else 1 for axis, size in enumerate(inputs.shape)]
         if self.gamma is not None:
             normal *= tf.reshape(self.gamma, shape)
@@ -252,7 +252,7 @@ def _stateless(call: Call) -> Callable[[list[Any]], Any]:
     return compute
 
 
-def _make_layer(call: Call, number: int, unroll: bool = False, no_rsqrt: bool = False) -> Any:
+def _make_layer(call: Call, number: int, unroll: bool = False, sixteen_bits: bool = False) -> Any:
     layer = call.layer
     if not _has_twin(layer):
         return _Kept(call, number)
@@ -263,8 +263,8 @@ def _make_layer(call: Call, number: int, unroll: bool = False, no_rsqrt: bool = 
             *((scale, offset) if not affine.is_scalar else (scale[0], offset[0])), name=layer.name
         )
     masked = call.kwargs.get("mask") is not None
-    if no_rsqrt and layer.kind == "LayerNormalization":
-        return _PowerNormalization(**_arguments(_PowerNormalization, {**layer.config, "name": layer.name}))
+    if sixteen_bits and layer.kind == "LayerNormalization":
+        return _ProductNormalization(**_arguments(_ProductNormalization, {**layer.config, "name": layer.name}))
     try:
         return _from_config(layer.kind, {**layer.config, "name": layer.name}, unroll, masked)
     except (TypeError, ValueError) as error:

@@ -28,7 +28,7 @@ from .calibration import (
     spread,
 )
 from .folding import takes_pixels
-from .graph import Graph, read_graph
+from .graph import Graph, as_functional, read_graph
 from .layer_errors import LayerError, layer_errors
 from .precision import IoType, PerTensor, Precision, Quantization
 from .process import Conversion, convert_in_child
@@ -48,7 +48,7 @@ def export_model(
     *,
     quantize: Quantization = "fp32",
     io: IoType | None = None,
-    per_tensor: PerTensor = "none",
+    per_tensor: PerTensor | None = None,
     keep_float: Sequence[str] = (),
     calibration: Arrays | Iterable[Arrays] | None = None,
     calibration_samples: int = CALIBRATION_SAMPLES,
@@ -73,7 +73,7 @@ def export_model(
         path: the `.tflite` file to write; its facts go to `<path>.json`.
         quantize: `"fp32"`, `"fp16"`, `"dynamic"`, `"int8"` or `"int16x8"`, see `Precision`, also for the next four.
         io: type of the file's inputs and outputs; None for the precision's own.
-        per_tensor: which layers' weights have one step a tensor: `"none"`, `"dense"` or `"all"`.
+        per_tensor: which layers' weights have one step a tensor: `"none"`, `"dense"`, `"all"`; None to choose.
         keep_float: layers that an int8 file computes in float32.
         calibration: for int8 and int16x8: real samples, `(samples, *input_shape)`, or an iterable of batches; a few
             hundred do. A tuple or a mapping by name where the model has several inputs. Where the model begins by
@@ -109,8 +109,9 @@ def export_model(
     precision = Precision(quantize, io, per_tensor, tuple(keep_float))
     precision.check()
     _check_request(target, precision, calibration, overwrite)
+    model = as_functional(model)
     graph = read_graph(model)
-    precision.check_graph(graph)
+    precision = precision.fitted(graph)
     inputs = as_arrays(verification[0], graph.inputs, "verification data")
     if verification[1] is not None:
         class_labels(verification[1], (len(inputs[0]), *model.outputs[0].shape[1:]))
@@ -125,6 +126,7 @@ def export_model(
         samples=few,
         calibration=samples,
         twin=layer_report and quantize != "fp32",
+        packages=graph.packages,
         timeout=timeout,
         memory_limit=memory_limit,
     )
@@ -136,7 +138,7 @@ def export_model(
         sidecar=place.with_name(place.name + ".json"),
         quantize=quantize,
         io=precision.io_type,
-        per_tensor=per_tensor,
+        per_tensor=precision.per_tensor or "none",
         keep_float=precision.keep_float,
         size=lite.size,
         gzip_size=lite.gzip_size,

@@ -27,6 +27,8 @@ _IDENTITY_NAMES = """
 _IDENTITY_AT_INFERENCE = frozenset(_IDENTITY_NAMES.split())
 #: What the rebuilt model is called: the converter's names begin with it.
 MODEL_NAME = "model"
+#: Packages whose layers cross as they are, as those of Keras do that tf_keras lacks: both compute with TensorFlow.
+_PACKAGES = frozenset({"keras", "keras_hub"})
 _HOW_TO_BUILD = "Build it from stock Keras layers as a functional or Sequential model."
 
 
@@ -82,6 +84,11 @@ class Graph:
     inputs: list[GraphInput]
     calls: list[Call | None]  # None: a call that was folded away; the numbers of the others stay
     outputs: list[tuple[str, Value]] = field(default_factory=list)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What has to be imported beside Keras before the model can be loaded."""
+        return tuple(sorted({_package(call.layer.operation) for _, call in self.numbered_calls()} - {"keras"}))
 
     def numbered_calls(self) -> Iterator[tuple[int, Call]]:
         """The calls that are left, with their numbers."""
@@ -187,17 +194,27 @@ def _unique(names: Iterable[str]) -> Iterator[str]:
         yield candidate
 
 
+def as_functional(model: Any) -> Any:
+    """A subclass of a functional model, such as KerasHub's backbones, as the functional model that it is.
+
+    Layers and weights stay the same objects. Other models are given back as they are.
+    """
+    if isinstance(model, keras.Model) and hasattr(model, "operations") and "layers" not in model.get_config():
+        return keras.Model(model.input, model.output, name=model.name)
+    return model
+
+
 def _check_model(model: Any) -> None:
     if not isinstance(model, keras.Model):
         raise ExportError(f"Expected a Keras 3 model. Received: {type(model).__module__}.{type(model).__name__}.")
     if isinstance(model, keras.Sequential) and not model.built:
         raise ExportError(f"Model {model.name!r} has no input shape yet. Add a keras.Input as its first layer.")
-    if not _is_stock(model) or not (isinstance(model, keras.Sequential) or "layers" in model.get_config()):
+    if _package(model) != "keras" or not (isinstance(model, keras.Sequential) or "layers" in model.get_config()):
         raise ExportError(f"Model {model.name!r} is a subclassed model ({type(model).__name__}). {_HOW_TO_BUILD}")
 
 
-def _is_stock(operation: Any) -> bool:
-    return type(operation).__module__.split(".")[0] == "keras"
+def _package(operation: Any) -> str:
+    return type(operation).__module__.split(".")[0]
 
 
 def _is_functional(operation: Any) -> bool:
@@ -209,7 +226,7 @@ def _check_operation(operation: Any) -> None:
         raise ExportError(
             f"Layer {operation.name!r} is a Lambda, whose code cannot leave Keras. Replace it by stock Keras layers."
         )
-    if not _is_stock(operation):
+    if _package(operation) not in _PACKAGES:
         raise ExportError(
             f"Layer {operation.name!r} is of the custom class {type(operation).__name__}. "
             "Replace it by stock Keras layers."
@@ -236,6 +253,7 @@ class _Reader:
 
     def expand(self, model: keras.Model, values: list[Value], prefix: str = "") -> list[Value]:
         """Add the calls of a (nested) model applied to `values`; gives its outputs."""
+        model = as_functional(model)
         _check_model(model)
         if isinstance(model, keras.Sequential):
             return self._expand_sequential(model, values, prefix)

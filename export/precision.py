@@ -38,13 +38,13 @@ class Precision:
         io: type of inputs and outputs, one of `IO_TYPES[quantize]`; None for the first of them.
         per_tensor: which layers' weights have one step a tensor. With `"none"` each output channel has its own, which
             loses least. Runtimes before 2.17, NNAPI and older TensorFlow Lite Micro take dense layers with one step
-            only (`"dense"`), some accelerators all layers (`"all"`).
+            only (`"dense"`), some accelerators all layers (`"all"`). None: as `fitted` chooses.
         keep_float: names of layers that an int8 file still computes in float32.
     """
 
     quantize: Quantization = "fp32"
     io: IoType | None = None
-    per_tensor: PerTensor = "none"
+    per_tensor: PerTensor | None = None
     keep_float: tuple[str, ...] = ()
 
     @property
@@ -76,22 +76,35 @@ class Precision:
                 f"Expected layers to keep in float for int8 only. Received: quantize={self.quantize!r} with "
                 f"{', '.join(self.keep_float)}."
             )
-        if self.per_tensor not in get_args(PerTensor):
+        if self.per_tensor not in (None, *get_args(PerTensor)):
             raise UsageError(
                 f"Expected per_tensor to be one of {', '.join(get_args(PerTensor))}. Received: {self.per_tensor!r}."
             )
-        if self.per_tensor != "none" and self.quantize in ("fp32", "fp16"):
+        if self.per_tensor not in (None, "none") and self.quantize in ("fp32", "fp16"):
             raise UsageError(
                 f"Expected weights in integers where per_tensor is given. Received: quantize={self.quantize!r}."
             )
 
-    def check_graph(self, graph: Graph) -> None:
-        """Make sure that the model's layers can be had like this.
+    def fitted(self, graph: Graph, *, dense_per_tensor: bool = False) -> Precision:
+        """The same with what was left open chosen for a model.
+
+        Args:
+            graph: the model's.
+            dense_per_tensor: dense layers must have one step, because the file is for a runtime that wants it so.
+                They get one as well where a recurrent layer is written out: the steps of its channels would be
+                repeated at every time step, in files larger than the float one.
 
         Raises:
             UsageError: a layer to keep in float that the model does not have.
             ExportError: an LSTM for int16x8.
         """
+        self._check_layers(graph)
+        if self.per_tensor is not None:
+            return self
+        dense = dense_per_tensor or (self.needs_calibration and any(_written_out(graph)))
+        return dataclasses.replace(self, per_tensor="dense" if dense else "none")
+
+    def _check_layers(self, graph: Graph) -> None:
         names = [call.layer.name for _, call in graph.numbered_calls()]
         for name in self.keep_float:
             if name not in names:
@@ -112,10 +125,19 @@ class Precision:
 
 def _fused_lstms(graph: Graph) -> Iterator[str]:
     for _, call in graph.numbered_calls():
-        if _is_lstm(call) and call.kwargs.get("mask") is None:
+        if _recurrent_kind(call) == "LSTM" and call.kwargs.get("mask") is None:
             yield call.layer.name
 
 
-def _is_lstm(call: Call) -> bool:
-    config = call.layer.config
-    return call.layer.kind == "LSTM" or (call.layer.kind == "Bidirectional" and config["layer"]["class_name"] == "LSTM")
+def _written_out(graph: Graph) -> Iterator[str]:
+    """Recurrent layers that become a run of operators for every time step."""
+    for _, call in graph.numbered_calls():
+        kind = _recurrent_kind(call)
+        if kind in ("GRU", "SimpleRNN") or (kind == "LSTM" and call.kwargs.get("mask") is not None):
+            yield call.layer.name
+
+
+def _recurrent_kind(call: Call) -> str:
+    """The kind of a recurrent layer, also of one that is wrapped in Bidirectional; other layers give their own."""
+    layer = call.layer
+    return str(layer.config["layer"]["class_name"]) if layer.kind == "Bidirectional" else layer.kind

@@ -73,6 +73,7 @@ def convert_in_child(
     samples: Sequence[np.ndarray],
     calibration: Sequence[np.ndarray] = (),
     twin: bool = False,
+    packages: Sequence[str] = (),
     timeout: float = 600,
     memory_limit: int | None = None,
     command: Sequence[str] = _COMMAND,
@@ -85,6 +86,7 @@ def convert_in_child(
         samples: a few real samples, one array an input: both models must answer them alike.
         calibration: one array an input, where the precision needs it.
         twin: make the float32 file as well.
+        packages: whose layers the model has beside Keras's own, see `Graph.packages`.
         timeout: seconds until the child is stopped.
         memory_limit: bytes of memory at which the child is stopped. None: all but a tenth of the machine's. Held where
             the system tells a process's memory under /proc.
@@ -100,7 +102,8 @@ def convert_in_child(
         for kind, arrays in (("sample", samples), ("calibration", calibration)):
             for number, array in enumerate(arrays):
                 np.save(folder / f"{kind}-{number}.npy", array, allow_pickle=False)
-        request.write_text(json.dumps({"precision": precision.to_json(), "inputs": len(samples), "twin": twin}))
+        asked = {"precision": precision.to_json(), "inputs": len(samples), "twin": twin, "packages": list(packages)}
+        request.write_text(json.dumps(asked))
         _run([*command, str(request)], folder, timeout, memory_limit or _usable_memory())
         answer = json.loads((folder / "answer.json").read_text())
         return Conversion(

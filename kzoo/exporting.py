@@ -39,7 +39,7 @@ def export_model(
     *,
     quantize: Quantization = "fp32",
     io: IoType | None = None,
-    per_tensor: PerTensor = "none",
+    per_tensor: PerTensor | None = None,
     keep_float: Sequence[str] = (),
     data: Any = None,
     max_drop: float = 0.01,
@@ -63,7 +63,8 @@ def export_model(
             activations of 16 bits and weights of 8.
         io: Type of inputs and outputs: `"int8"`, `"uint8"` or `"float32"` for int8, `"int16"` or `"float32"` for
             int16x8. Default: the first. Token ids stay int32.
-        per_tensor: Which layers' weights have one step a tensor: `"none"`, `"dense"` or `"all"`.
+        per_tensor: Which layers' weights have one step a tensor: `"none"`, `"dense"` or `"all"`. Default: none of them,
+            but dense ones where a GRU is written out step by step.
         keep_float: Names of layers that an int8 file computes in float32.
         data: A dataset's name or path, or arrays `(x, y)`. Default: the data of the run. An array `x` alone is split in
             two, for calibration and for verification by top-1 agreement. For a model of several inputs `x` is a mapping

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 @click.option(
     "--per-tensor",
     type=click.Choice(["none", "dense", "all"]),
-    default="none",
-    show_default=True,
     help="Layers whose weights get one step a tensor, not one a channel: for older runtimes and some accelerators.",
 )
 @click.option("--keep-float", multiple=True, metavar="LAYER", help="Leave this layer of an int8 file in float.")

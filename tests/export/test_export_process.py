@@ -41,7 +41,7 @@ def python(code: str) -> list[str]:
     ("code", "message"),
     [
         ("import os; os.abort()", "signal SIGABRT"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal SIGKILL"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", r"signal SIGKILL \(out of memory, most likely\)"),
         (
             "import sys; sys.stderr.write('I0000 noise\\nloc: no room\\nWARNING: noise\\n'); sys.exit(3)",
             "3: loc: no room",
@@ -65,6 +65,34 @@ def test_a_child_that_hangs_is_stopped(model: keras.Model, temporary: Path) -> N
     assert not list(temporary.iterdir())
     with pytest.raises(ProcessLookupError):
         os.kill(int((temporary.parent / "pid").read_text()), 0)
+
+
+def test_a_child_that_takes_too_much_memory_is_stopped(model: keras.Model, temporary: Path) -> None:
+    code = """
+import pathlib, sys, time
+pathlib.Path(sys.argv[1]).with_name("stage").write_text("converting the model")
+held = bytearray(400_000_000)
+held[::4096] = b"x" * len(held[::4096])
+time.sleep(600)
+"""
+    with pytest.raises(ExportError, match=r"took 0\.\d GB of memory while converting the model, .* 0\.2 GB") as caught:
+        convert_in_child(
+            model, precision=Precision(), samples=SAMPLES, command=python(code), memory_limit=200_000_000, timeout=60
+        )
+    assert "\n" not in str(caught.value)
+    assert not list(temporary.iterdir())
+    convert_in_child(model, precision=Precision(), samples=SAMPLES)
+
+
+def test_a_crash_says_what_was_being_done(model: keras.Model) -> None:
+    """A real segmentation fault."""
+    code = """
+import ctypes, pathlib, sys
+pathlib.Path(sys.argv[1]).with_name("stage").write_text("running the converted file")
+ctypes.string_at(0)
+"""
+    with pytest.raises(ExportError, match="stopped with signal SIGSEGV while running the converted file"):
+        convert_in_child(model, precision=Precision(), samples=SAMPLES, command=python(code))
 
 
 def test_the_next_conversion_works_and_nothing_here_changes(model: keras.Model, temporary: Path) -> None:
