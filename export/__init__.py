@@ -1,7 +1,7 @@
 """A Keras model in, a verified `.tflite` file out; and what runs and times such files.
 
-Importing this package imports neither TensorFlow nor Keras nor a runtime. `LiteModel` and `benchmark` import no more
-than the runtime; `export_model` needs Keras, and leaves TensorFlow to a child process.
+Importing this package imports neither TensorFlow nor Keras nor a runtime. `LiteModel`, `benchmark` and `check` import
+no more than the runtime; `export_model` needs Keras, and leaves TensorFlow to a child process.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .exporter import export_model
+    from .portability import CheckReport, Finding, check
     from .result import CalibrationFacts, ExportResult, OperatorCount, TensorFacts
     from .runtime import LiteModel
     from .tflite_file import TFLiteFile, read_tflite
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "BenchmarkResult": "timing",
     "CalibrationFacts": "result",
+    "CheckReport": "portability",
     "ExportResult": "result",
+    "Finding": "portability",
     "LiteModel": "runtime",
     "OperatorCount": "result",
     "Parity": "verification",
@@ -29,6 +32,7 @@ _HOMES = {
     "Verification": "verification",
     "benchmark": "timing",
     "benchmark_many": "timing",
+    "check": "portability",
     "export_model": "exporter",
     "read_tflite": "tflite_file",
 }
@@ -36,7 +40,9 @@ _HOMES = {
 __all__ = [
     "BenchmarkResult",
     "CalibrationFacts",
+    "CheckReport",
     "ExportResult",
+    "Finding",
     "LiteModel",
     "OperatorCount",
     "Parity",
@@ -45,6 +51,7 @@ __all__ = [
     "Verification",
     "benchmark",
     "benchmark_many",
+    "check",
     "export_model",
     "read_tflite",
 ]

@@ -46,12 +46,12 @@ class Target:
     custom: frozenset[str] = frozenset()
 
 
-_LITERT = "https://github.com/google-ai-edge/LiteRT/blob/main/tflite"
+_LITERT = "https://github.com/google-ai-edge/LiteRT/blob"
 _TENSORFLOW = "https://github.com/tensorflow/tensorflow/blob"
 _MICRO = "https://github.com/tensorflow/tflite-micro/blob/main"
 
 #: The oldest runtime of each version: the table of the converter itself.
-SINCE_SOURCE = f"{_LITERT}/tools/versioning/runtime_version.cc"
+SINCE_SOURCE = f"{_LITERT}/05215c291e48a7c2fe164566cedd678b80e9eb8c/tflite/tools/versioning/runtime_version.cc"
 
 TARGETS: Mapping[str, Target] = {
     target.name: target
@@ -60,7 +60,7 @@ TARGETS: Mapping[str, Target] = {
             "litert",
             # Found by offering each version of each operator to the installed package.
             "ai-edge-litert 2.3.0",
-            (f"{_LITERT}/core/kernels/register.cc", "https://pypi.org/project/ai-edge-litert/2.3.0/"),
+            (f"{_LITERT}/main/tflite/core/kernels/register.cc", "https://pypi.org/project/ai-edge-litert/2.3.0/"),
             custom=_PLAIN_CUSTOM,
         ),
         Target(
@@ -86,7 +86,7 @@ TARGETS: Mapping[str, Target] = {
         ),
         Target(
             "nnapi",
-            # The delegate's own checks, for Android 11 (API 30); newer versions of Android take no more. Deprecated since
+            # The delegate's own checks, for Android 11 (API 30), the highest level that they know. Deprecated since
             # Android 15: https://developer.android.com/ndk/guides/neuralnetworks/migration-guide
             "the NNAPI delegate of TensorFlow 2.x, Android API 30",
             (f"{_TENSORFLOW}/master/tensorflow/lite/delegates/nnapi/nnapi_delegate.cc",),
@@ -99,8 +99,8 @@ TARGETS: Mapping[str, Target] = {
             # which is its default.
             "the GPU delegate of LiteRT",
             (
-                f"{_LITERT}/delegates/gpu/common/model_builder.cc",
-                f"{_LITERT}/tools/versioning/gpu_compatibility.cc",
+                f"{_LITERT}/34ec5badbbbfd4d2147d1362f299f58843f84dfc/tflite/delegates/gpu/common/model_builder.cc",
+                f"{_LITERT}/007226f498a6fa5204b1127a59d647857a09ceaf/tflite/tools/versioning/gpu_compatibility.cc",
             ),
             is_delegate=True,
             most_dimensions=4,
@@ -113,7 +113,7 @@ TARGETS: Mapping[str, Target] = {
 XNNPACK = Target(
     "xnnpack",
     "the XNNPACK delegate of ai-edge-litert 2.3.0",
-    (f"{_LITERT}/delegates/xnnpack/README.md",),
+    (f"{_LITERT}/3a653aa83cbb60902ff8a547bd619c83bf90d678/tflite/delegates/xnnpack/README.md",),
     is_delegate=True,
 )
 

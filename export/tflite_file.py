@@ -264,7 +264,7 @@ def _parse(path: Path, content: bytes) -> TFLiteFile:
     graphs = tuple(_graph(table, codes, sizes) for table in model.tables(2))
     if not graphs:
         raise ValueError("no graph")
-    _check_calls(graphs)
+    _check_calls(graphs, 0, (), set())
     main = graphs[0]
     metadata = {table.text(0): buffers[table.scalar(1, "I")].raw(0) for table in model.tables(6)}
     version = metadata.get("min_runtime_version", b"").split(b"\0")[0].decode()
@@ -311,13 +311,14 @@ def _graph(table: _Table, codes: list[tuple[str, int, bool]], buffer_sizes: list
     return Graph(tensors, tuple(operators), inputs, outputs)
 
 
-def _check_calls(graphs: tuple[Graph, ...], number: int = 0, callers: tuple[int, ...] = ()) -> None:
+def _check_calls(graphs: tuple[Graph, ...], number: int, callers: tuple[int, ...], done: set[int]) -> None:
     """Every graph that is called exists, and none calls itself."""
     if number in callers:
         raise ValueError("graph that calls itself")
-    for operator in _at(graphs, number).operators:
-        for called in operator.graphs:
-            _check_calls(graphs, called, (*callers, number))
+    if number not in done:
+        for called in (called for operator in _at(graphs, number).operators for called in operator.graphs):
+            _check_calls(graphs, called, (*callers, number), done)
+        done.add(number)
 
 
 def _tensor(table: _Table, buffer_sizes: list[int]) -> TensorInfo:
