@@ -1,7 +1,7 @@
 """Where a `.tflite` file runs: `check` on any file, whoever made it.
 
-Needs nothing but the standard library. Where a runtime is installed the file is also tried on it, in a process of its
-own.
+Needs NumPy and the standard library only. Where a runtime is installed the file is also tried on it, in a process of
+its own.
 """
 
 from __future__ import annotations
@@ -246,7 +246,11 @@ def _of_the_file(file: TFLiteFile) -> Iterator[Finding]:
         elif shapes_at_run_time(operator, graph):
             advice = "Give the model a fixed batch and fixed sizes: delegates may refuse such a graph."
             yield Finding("warning", None, "computes the shape of its result at run time", advice, place)
-    for place in arithmetic(file).float_islands:
+    looked = arithmetic(file)
+    if looked.kind.startswith("int16"):
+        advice = "Try it on every target: of MobileNetV2 and an attention model in int16 no runtime took the file."
+        yield Finding("warning", None, "the file computes in int16, for which runtimes have few kernels", advice)
+    for place in looked.float_islands:
         advice = "Replace the layer by one that has an integer kernel."
         yield Finding("warning", None, "computes in floating point in a file of integers", advice, place)
     stated, needed = file.min_runtime_version, needed_runtime(file)
