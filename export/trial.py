@@ -55,8 +55,7 @@ def try_file(file: TFLiteFile, runtime: str, *, timeout: float = 120) -> Trial:
         runtime: its name; it must be installed.
         timeout: seconds until it is stopped.
     """
-    package = _DISTRIBUTIONS[runtime]
-    release = f"{package} {importlib.metadata.version(package)}"
+    release = _release(_DISTRIBUTIONS[runtime])
     command = [sys.executable, "-P", "-m", "kzoo.export._trial", str(Path(file.path).absolute()), runtime]
     try:
         finished = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
@@ -66,6 +65,13 @@ def try_file(file: TFLiteFile, runtime: str, *, timeout: float = 120) -> Trial:
     answers = [json.loads(line) for line in finished.stdout.decode(errors="replace").splitlines()]
     nodes = answers[0] if answers else None
     return Trial(runtime, release, _problem(finished), None if nodes is None else _partitions(nodes))
+
+
+def _release(package: str) -> str:
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:  # a device's own build
+        return package
 
 
 def _problem(finished: subprocess.CompletedProcess[bytes]) -> str | None:
