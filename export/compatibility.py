@@ -11,7 +11,7 @@ from .tflite_file import Graph, OperatorInfo, TensorInfo
 _FLEX = "Replace the layer, or add TensorFlow's Flex delegate to the app."
 _CUSTOM = "Register the operator with the app's own runtime: the plain one does not have it."
 _REPLACE = "Replace the layer that makes it."
-_FLOAT16 = "Export it as fp32 or int8."
+_OTHER_PRECISION = "Export it as fp32 or int8."
 _HYBRID = "Export it as int8 or fp32: dynamic range quantisation does not run there."
 _OLDER = "Update the runtime, or convert for an older one (`--min-runtime`)."
 _BY_CHANNEL = "Convert it with one scale for all weights of a Dense layer, or update the runtime."
@@ -79,7 +79,9 @@ def _types(target: Target, known: Support, operator: OperatorInfo, graph: Graph)
     wrong = sorted(used - known.types)
     if not wrong:
         return None
-    return Refusal(f"has values of type {' and '.join(wrong)}", _FLOAT16 if wrong == ["float16"] else _REPLACE)
+    return Refusal(
+        f"has values of type {' and '.join(wrong)}", _OTHER_PRECISION if {*wrong} <= {"float16", "int16"} else _REPLACE
+    )
 
 
 def _dimensions(target: Target, operator: OperatorInfo, graph: Graph) -> Refusal | None:

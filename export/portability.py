@@ -167,7 +167,7 @@ def check(
     """
     chosen = find_target(target) if target else None
     wanted = _version(min_runtime) if min_runtime is not None else None
-    file = read_tflite(path)
+    file = read_tflite(Path(path))
     runtime = installed_runtime() if trial else None
     tried = try_file(file, runtime) if runtime else None
     refused = {name: tuple(_refused(file, each)) for name, each in TARGETS.items()}

@@ -80,7 +80,7 @@ def _problem(finished: subprocess.CompletedProcess[bytes]) -> str | None:
     if finished.returncode < 0:
         return f"it ended the process with {signal.Signals(-finished.returncode).name}"
     lines = finished.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else f"exit status {finished.returncode}"
+    return lines[-1][:300].rstrip(".") if lines else f"exit status {finished.returncode}"
 
 
 def _partitions(nodes: list[tuple[str, list[int], list[int]]]) -> tuple[tuple[int, ...], ...]:

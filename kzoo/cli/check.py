@@ -55,11 +55,11 @@ def _show(report: CheckReport) -> None:
         for each in report.operators
     ]
     show_table(columns, rows, right=("version", "count"))
-    rows = [
+    targets = [
         (name, verdict.runs, f"{verdict.taken} of {verdict.total}", verdict.note or verdict.release)
         for name, verdict in report.verdicts.items()
     ]
-    show_table(("target", "runs", "operators", ""), rows, right=("operators",))
+    show_table(("target", "runs", "operators", ""), targets, right=("operators",))
     for line in _lines(report.findings):
         click.echo(printable(line))
 
