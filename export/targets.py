@@ -4,6 +4,11 @@
 `-` where a version never was released. The other columns are a target's: the highest version it takes, `*` for any, and
 the types it takes it for, none for any; `@29` is the lowest Android API level. An empty cell: not taken there.
 
+Of 313 files (one operator each, CNNs, LSTMs, GRUs, attention; float32, float16, dynamic, int8, int16) its word on
+LiteRT 2.3.0, tflite-runtime 2.14.0 and tflite-micro 0.dev20261023182759 was what those did in 923 of 939 cases. Of the
+16 others 12 are int16 files that it lets pass and a runtime refuses, 3 an untrained MobileNetV2 whose logits are all
+but 0, at which tflite-micro gives up, and one a dynamic LSTM that tflite-micro opens all the same.
+
 What the table does not say it leaves to the target: most limits on options (strides, axes, activations) are not in it.
 Where sources disagree the stricter one is in it.
 """
