@@ -1,7 +1,7 @@
 """A Keras model in, a verified `.tflite` file out; and what runs and times such files.
 
-Importing this package imports neither TensorFlow nor Keras nor a runtime. `LiteModel` and `benchmark` import no more
-than the runtime; `export_model` needs Keras, and leaves TensorFlow to a child process.
+Importing this package imports neither TensorFlow nor Keras nor a runtime. `LiteModel`, `benchmark` and `check` import
+no more than the runtime; `export_model` needs Keras, and leaves TensorFlow to a child process.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .exporter import export_model
     from .layer_errors import LayerError
+    from .portability import CheckReport, Finding, check
     from .precision import IoType, PerTensor, Precision, Quantization
     from .result import CalibrationFacts, ExportResult, FloatOperator, OperatorCount, TensorFacts
     from .runtime import LiteModel
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "BenchmarkResult": "timing",
     "CalibrationFacts": "result",
+    "CheckReport": "portability",
     "ExportResult": "result",
+    "Finding": "portability",
     "FloatOperator": "result",
     "IoType": "precision",
     "LayerError": "layer_errors",
@@ -37,6 +40,7 @@ _HOMES = {
     "Verification": "verification",
     "benchmark": "timing",
     "benchmark_many": "timing",
+    "check": "portability",
     "export_model": "exporter",
     "read_tflite": "tflite_file",
 }
@@ -44,7 +48,9 @@ _HOMES = {
 __all__ = [
     "BenchmarkResult",
     "CalibrationFacts",
+    "CheckReport",
     "ExportResult",
+    "Finding",
     "FloatOperator",
     "IoType",
     "LayerError",
@@ -59,6 +65,7 @@ __all__ = [
     "Verification",
     "benchmark",
     "benchmark_many",
+    "check",
     "export_model",
     "read_tflite",
 ]

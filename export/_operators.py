@@ -38,5 +38,13 @@ float32 float16 int32 uint8 int64 string bool int16 complex64 int8 float64 compl
 uint16 int4 bfloat16 int2 uint4 float8_e4m3fn float8_e5m2
 """
 
+#: operator -> option -> its field in the operator's table of options, all of them 32-bit integers.
+OPTIONS: dict[str, dict[str, int]] = {
+    "STRIDED_SLICE": {"ellipsis_mask": 2, "new_axis_mask": 3, "shrink_axis_mask": 4},
+    "IF": {"then_graph": 0, "else_graph": 1},
+    "WHILE": {"condition_graph": 0, "body_graph": 1},
+    "CALL_ONCE": {"once_graph": 0},
+}
+
 BUILTIN_OPERATORS: tuple[str, ...] = tuple(_OPERATORS.split())
 TENSOR_TYPES: tuple[str, ...] = tuple(_TYPES.split())

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from .arithmetic import arithmetic
 from .graph import layers_in_name
 from .layer_errors import LayerError
 from .precision import IoType, PerTensor, Quantization
@@ -57,11 +58,8 @@ class FloatOperator(_Frozen):
     @classmethod
     def of(cls, file: TFLiteFile) -> tuple[FloatOperator, ...]:
         """Those of a file, each kind once a layer."""
-        found = [
-            cls(name=operator.name, layer=", ".join(layers_in_name(file.tensors[operator.outputs[0]].name)))
-            for operator in file.operators
-            if file.computes_in_float(operator)
-        ]
+        places = arithmetic(file).float_islands
+        found = (cls(name=place.operator, layer=", ".join(layers_in_name(place.tensor))) for place in places)
         return tuple(dict.fromkeys(found))
 
     def __str__(self) -> str:

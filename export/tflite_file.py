@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kzoo.errors import ExportError
 
-from ._operators import BUILTIN_OPERATORS, TENSOR_TYPES
+from ._operators import BUILTIN_OPERATORS, OPTIONS, TENSOR_TYPES
 
 IDENTIFIER = b"TFL3"
 _CUSTOM = BUILTIN_OPERATORS.index("CUSTOM")
@@ -27,7 +27,12 @@ _STATE_HANDLE = "VAR_HANDLE"
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor of the main graph. `scale` and `zero_point` are those of a tensor quantised as a whole, else None."""
+    """One tensor of a graph. `scale` and `zero_point` are those of a tensor quantised as a whole, else None.
+
+    `channels` scales lie along `channel_axis` where the tensor is quantised by channel, else 0 and None. A dimension
+    that the file leaves open is 1 in `shape` and makes it `is_dynamic`. `constant_size` is how many bytes of a constant
+    the file holds, 0 where the values are computed.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -35,20 +40,54 @@ class TensorInfo:
     scale: float | None
     zero_point: int | None
     is_variable: bool
+    channels: int = 0
+    channel_axis: int | None = None
+    is_dynamic: bool = False
+    constant_size: int = 0
+    is_sparse: bool = False
 
     @property
     def is_float(self) -> bool:
         """Whether the values are floating point numbers."""
         return self.dtype.startswith(("float", "bfloat"))
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether the values lie in the file."""
+        return self.constant_size > 0
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorInfo:
-    """One operator call: its name, version, and the tensors it reads and writes (-1: an input left out)."""
+    """One operator call: its name, version, and the tensors it reads and writes (-1: an input left out).
+
+    `options` are those of its options that `_operators.OPTIONS` lists.
+    """
 
     name: str
     version: int
     custom: bool
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_flex(self) -> bool:
+        """Whether it is an operator of TensorFlow itself, which needs the Flex delegate."""
+        return self.custom and self.name.startswith("Flex")
+
+    @property
+    def graphs(self) -> tuple[int, ...]:
+        """Numbers of the graphs that it calls: the branches of an `IF`, condition and body of a `WHILE`."""
+        return tuple(number for name, number in self.options.items() if name.endswith("_graph"))
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """One graph of the file: the main one, or the body of a loop or a branch."""
+
+    tensors: tuple[TensorInfo, ...]
+    operators: tuple[OperatorInfo, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
@@ -64,7 +103,11 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class TFLiteFile:
-    """The contents of a `.tflite` file, without its weights."""
+    """The contents of a `.tflite` file, without its weights.
+
+    `tensors`, `inputs` and `outputs` are those of the main graph, `operators` its operators and the custom ones of all
+    others; `graphs` holds everything.
+    """
 
     path: Path
     size: int
@@ -74,6 +117,7 @@ class TFLiteFile:
     operators: tuple[OperatorInfo, ...]
     signature: Signature | None
     min_runtime_version: str | None
+    graphs: tuple[Graph, ...] = ()
 
     @property
     def operator_counts(self) -> tuple[tuple[str, int], ...]:
@@ -90,17 +134,6 @@ class TFLiteFile:
         """Whether the graph remembers something from one `invoke` to the next."""
         return any(tensor.is_variable for tensor in self.tensors) or any(
             operator.name == _STATE_HANDLE for operator in self.operators
-        )
-
-    @property
-    def float_operators(self) -> tuple[str, ...]:
-        """Names of the operators that compute in floating point (`QUANTIZE` and `DEQUANTIZE` are only its borders)."""
-        return tuple(dict.fromkeys(operator.name for operator in self.operators if self.computes_in_float(operator)))
-
-    def computes_in_float(self, operator: OperatorInfo) -> bool:
-        """Whether an operator of the main graph gives floating point numbers that it computed itself."""
-        return operator.name not in ("QUANTIZE", "DEQUANTIZE") and any(
-            self.tensors[index].is_float for index in operator.outputs if index >= 0
         )
 
 
@@ -211,26 +244,30 @@ def _parse(path: Path, content: bytes) -> TFLiteFile:
     model = _Table(content, _unpack(content, "<I", 0))
     codes = [_operator_code(table) for table in model.tables(1)]
     buffers = model.tables(4)
+    sizes = []
     for buffer in buffers:
-        buffer.length(0)
+        # The data of a large file lie behind the tables, at an offset with a size.
+        sizes.append(buffer.length(0) or buffer.scalar(2, "Q"))
         if buffer.scalar(1, "Q") + buffer.scalar(2, "Q") > len(content):
             raise ValueError("weights outside the file")
-    graphs = [_graph(table, codes, len(buffers)) for table in model.tables(2)]
+    graphs = tuple(_graph(table, codes, sizes) for table in model.tables(2))
     if not graphs:
         raise ValueError("no graph")
-    tensors, operators, inputs, outputs = graphs[0]
+    _check_calls(graphs, 0, (), set())
+    main = graphs[0]
     metadata = {table.text(0): buffers[table.scalar(1, "I")].raw(0) for table in model.tables(6)}
     version = metadata.get("min_runtime_version", b"").split(b"\0")[0].decode()
     return TFLiteFile(
         path=path,
         size=len(content),
-        tensors=tensors,
-        inputs=inputs,
-        outputs=outputs,
+        tensors=main.tensors,
+        inputs=main.inputs,
+        outputs=main.outputs,
         # operators of a loop's body or a branch count as well
-        operators=operators + tuple(operator for graph in graphs[1:] for operator in graph[1] if operator.custom),
-        signature=_signature(model.tables(7), len(tensors)),
+        operators=main.operators + tuple(each for graph in graphs[1:] for each in graph.operators if each.custom),
+        signature=_signature(model.tables(7), len(main.tensors)),
         min_runtime_version=version or None,
+        graphs=graphs,
     )
 
 
@@ -245,34 +282,43 @@ def _operator_code(table: _Table) -> tuple[str, int, bool]:
     return BUILTIN_OPERATORS[code], version, False
 
 
-_Graph = tuple[tuple[TensorInfo, ...], tuple[OperatorInfo, ...], tuple[int, ...], tuple[int, ...]]
-
-
-def _graph(table: _Table, codes: list[tuple[str, int, bool]], buffers: int) -> _Graph:
-    tensors = tuple(_tensor(tensor, buffers) for tensor in table.tables(0))
+def _graph(table: _Table, codes: list[tuple[str, int, bool]], buffer_sizes: list[int]) -> Graph:
+    tensors = tuple(_tensor(tensor, buffer_sizes) for tensor in table.tables(0))
     operators = []
     for operator in table.tables(3):
         name, version, custom = _at(codes, operator.scalar(0, "I"))
-        operator.table(4)  # its options lie in the file
+        chosen = operator.table(4)
+        options = {key: chosen.scalar(number, "i") for key, number in OPTIONS.get(name, {}).items()} if chosen else {}
         reads, writes = operator.vector(1, "i"), operator.vector(2, "i")
         for index in (*reads, *writes):
             if not -1 <= index < len(tensors):
                 raise ValueError("operator of an unknown tensor")
-        operators.append(OperatorInfo(name, version, custom, reads, writes))
+        operators.append(OperatorInfo(name, version, custom, reads, writes, options))
     inputs, outputs = table.vector(1, "i"), table.vector(2, "i")
     for index in (*inputs, *outputs):
         _at(tensors, index)
-    return tensors, tuple(operators), inputs, outputs
+    return Graph(tensors, tuple(operators), inputs, outputs)
 
 
-def _tensor(table: _Table, buffers: int) -> TensorInfo:
+def _check_calls(graphs: tuple[Graph, ...], number: int, callers: tuple[int, ...], done: set[int]) -> None:
+    """Every graph that is called exists, and none calls itself."""
+    if number in callers:
+        raise ValueError("graph that calls itself")
+    if number not in done:
+        for called in (called for operator in _at(graphs, number).operators for called in operator.graphs):
+            _check_calls(graphs, called, (*callers, number), done)
+        done.add(number)
+
+
+def _tensor(table: _Table, buffer_sizes: list[int]) -> TensorInfo:
     shape = table.vector(0, "i")
-    if table.scalar(2, "I") >= buffers or any(size < 0 for size in shape) or math.prod(shape) >= 1 << 40:
+    if any(size < 0 for size in shape) or math.prod(shape) >= 1 << 40:
         raise ValueError("tensor of an impossible size")
     quantization = table.table(4)
     scales = quantization.vector(2, "f") if quantization else ()
     zero_points = quantization.vector(3, "q") if quantization else ()
     whole = len(scales) == 1 and len(zero_points) == 1
+    by_channel = quantization is not None and len(scales) > 1
     return TensorInfo(
         name=table.text(3),
         shape=shape,
@@ -280,6 +326,11 @@ def _tensor(table: _Table, buffers: int) -> TensorInfo:
         scale=float(scales[0]) if whole else None,
         zero_point=int(zero_points[0]) if whole else None,
         is_variable=bool(table.scalar(5, "B")),
+        channels=len(scales) if by_channel else 0,
+        channel_axis=quantization.scalar(6, "i") if quantization and by_channel else None,
+        is_dynamic=any(size < 0 for size in table.vector(7, "i")),
+        constant_size=_at(buffer_sizes, table.scalar(2, "I")),
+        is_sparse=table.table(6) is not None,
     )
 
 

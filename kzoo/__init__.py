@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kzoo.errors import DataError, ExportError, KzooError, RecipeError, RunError, TrainingError, UsageError
     from kzoo.evaluation.measure import evaluate
     from kzoo.evaluation.predict import predict
-    from kzoo.export import benchmark
+    from kzoo.export import benchmark, check
     from kzoo.exporting import export_model
     from kzoo.run import Run
     from kzoo.training.fit import train
@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Run": "kzoo.run",
     "benchmark": "kzoo.export",
+    "check": "kzoo.export",
     "create_model": "kzoo.zoo",
     "evaluate": "kzoo.evaluation.measure",
     "export_model": "kzoo.exporting",
@@ -52,6 +53,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "benchmark",
+    "check",
     "create_model",
     "evaluate",
     "export_model",

@@ -218,5 +218,7 @@ def test_a_device_needs_requirements_edge_only(device: Environment, tflite: Path
     assert figures["runs"] == 10
     assert figures["size"] == tflite.stat().st_size
     assert re.search(r"\d ms", device.call("kzoo", "benchmark", tflite, "--runs", 10))
+    found = json.loads(device.call("kzoo", "check", tflite, "--target", "tflm", "--json"))
+    assert (found["ok"], found["trial"]["problem"], found["xnnpack"]["partitions"]) == (True, None, 1)
     assert "resnet18" in device.call("kzoo", "list")
     assert "is not installed" in device.call("kzoo", "evaluate", tflite, status=1)

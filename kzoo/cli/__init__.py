@@ -14,6 +14,7 @@ import click
 from kzoo.errors import KzooError
 
 from .catalog import info, list_models
+from .check import check
 from .data import data
 from .deploy import benchmark, export
 from .evaluate import evaluate, predict
@@ -93,7 +94,7 @@ def cli(debug: bool) -> None:
         os.environ.setdefault(name, value)
 
 
-for command in (list_models, info, train, evaluate, predict, export, benchmark, data):
+for command in (list_models, info, train, evaluate, predict, export, check, benchmark, data):
     cli.add_command(command)
 
 
