@@ -50,14 +50,18 @@ def classifier_metadata(
     kind: Literal["image", "sequence"] = "image",
     author: str = "",
     license: str = "",
+    mean: float = 0.0,
+    std: float = 1.0,
 ) -> ModelMetadata:
     """Say of a classifier's file what the toolkits want to know.
 
-    An image input takes pixels 0-255 as they are, the model's own scaling being folded into its weights: mean 0 and
-    standard deviation 1. MediaPipe Tasks feeds a float input (pixel - mean) / std and a uint8 input the pixel itself,
-    whatever mean, std and the tensor's quantisation say, which is right where that quantisation is 1 x (q - 0). It
-    refuses int8 inputs and outputs, and images of one channel; ML Kit and the Task Library take float and uint8 too.
-    The metadata of such files is for Android Studio, for `kzoo info` and for readers of their own.
+    The image inputs of kzoo's files take pixels 0-255 as they are, the model's own scaling being folded into its
+    weights: mean 0 and standard deviation 1. MediaPipe Tasks feeds (pixel - mean) / std to a float input. To a uint8
+    input it feeds the pixel itself, whatever mean, std and the tensor's quantisation say, which is right where that
+    quantisation is 1 x (q - 0). It refuses int8 inputs and outputs, and images of one channel
+    (https://github.com/google-ai-edge/mediapipe/blob/master/mediapipe/tasks/cc/vision/utils/image_tensor_specs.cc);
+    ML Kit and the Task Library take float and uint8 only, too. There the metadata serves Android Studio, `kzoo info`
+    and readers of one's own.
 
     Args:
         file: of the model, as `read_tflite` gives it.
@@ -68,6 +72,8 @@ def classifier_metadata(
         kind: what the inputs hold: images `(1, height, width, channels)`, or anything else.
         author: who made the model.
         license: of the model.
+        mean: an image input takes (pixel - mean) / std, before quantisation.
+        std: likewise.
 
     Returns:
         What `add_metadata` writes; inputs and outputs are in the order of the file.
@@ -84,7 +90,7 @@ def classifier_metadata(
         names |= {
             index: name for named in (file.signature.inputs, file.signature.outputs) for name, index in named.items()
         }
-    inputs = tuple(_input(names[index], file.tensors[index], kind) for index in file.inputs)
+    inputs = tuple(_input(names[index], file.tensors[index], kind, mean, std) for index in file.inputs)
     outputs = tuple(
         _output(names[index], file.tensors[index], classes if position == 0 else None)
         for position, index in enumerate(file.outputs)
@@ -102,25 +108,25 @@ def classifier_metadata(
     )
 
 
-def _input(name: str, info: TensorInfo, kind: str) -> TensorMetadata:
+def _input(name: str, info: TensorInfo, kind: str, mean: float, std: float) -> TensorMetadata:
     if kind == "sequence" or len(info.shape) != 4:
         return TensorMetadata(name=name, description="Features, one row a step.", content="feature")
-    low, high = _PIXELS
-    ranged = info.is_float or info.dtype == "uint8"
+    # The range is that of the stored numbers, which the schema has for float and uint8.
+    ranges = {"float32": tuple((pixel - mean) / std for pixel in _PIXELS), "uint8": _PIXELS}
+    limits = ranges.get(info.dtype, ())
     return TensorMetadata(
         name=name,
         description="Image with pixels 0-255.",
         content="image",
         color_space={1: "grayscale", 3: "RGB"}.get(info.shape[-1]),
-        mean=(0.0,),
-        std=(1.0,),
-        minimum=(low,) if ranged else (),
-        maximum=(high,) if ranged else (),
+        mean=(mean,),
+        std=(std,),
+        minimum=limits[:1],
+        maximum=limits[1:],
     )
 
 
 def _output(name: str, info: TensorInfo, classes: Sequence[str] | None) -> TensorMetadata:
-    """The range is that of the stored numbers, which the schema has for float and uint8."""
     highest = {"float32": 1.0, "uint8": 255.0}.get(info.dtype)
     files: tuple[AssociatedFile, ...] = ()
     if classes is not None:

@@ -58,16 +58,14 @@ class LiteModel:
         self.runtime = runtime
         self.threads = threads
         self.file: TFLiteFile = read_tflite(self.path)
-        interpreter_class = load_runtime(runtime)
+        load_runtime(runtime)
         if self.file.custom_operators:
             raise ExportError(
                 f"Expected builtin operators only. Received: {', '.join(self.file.custom_operators)} in {self.path}, "
                 "which the plain runtime does not have."
             )
         try:
-            with _quiet_stderr():
-                self._interpreter = interpreter_class(model_path=str(self.path), num_threads=threads)
-                self._interpreter.allocate_tensors()
+            self._interpreter = open_interpreter(runtime, threads=threads, model_path=str(self.path))
         except (ValueError, RuntimeError) as error:
             raise ExportError(f"{runtime} cannot run {self.path}: {_first_line(error)}") from error
         self._inputs, self._outputs = self._bind()
@@ -175,16 +173,7 @@ class LiteModel:
     def feed_random(self, seed: int = 0) -> None:
         """Fill the inputs with noise over the range of their types: for timing, where the values do not matter."""
         rng = np.random.default_rng(seed)
-        feed = {}
-        for name, info in self.inputs.items():
-            if info.is_float:
-                feed[name] = rng.random(info.shape, dtype=np.float32)
-            else:
-                # Integer inputs that are not quantised are indices into a table: zero always exists.
-                span = np.iinfo(info.dtype) if info.scale else None
-                low, high = (span.min, span.max + 1) if span else (0, 1)
-                feed[name] = rng.integers(low, high, info.shape, dtype=info.dtype)
-        self._feed(feed)
+        self._feed({name: noise(info, rng) for name, info in self.inputs.items()})
 
     def invoke(self) -> None:
         """Run once on what was fed last, from a fresh state."""
@@ -239,6 +228,35 @@ def load_runtime(runtime: str) -> Any:
         return importlib.import_module(module).Interpreter
     except ImportError as error:
         raise ExportError(f"The runtime {runtime} is not installed. Install it: {installation}.") from error
+
+
+def noise(info: TensorInfo, rng: np.random.Generator) -> np.ndarray:
+    """Values over the range of a tensor's type, `(*shape)`."""
+    if info.is_float:
+        return rng.random(info.shape, dtype=np.float32)
+    # Integers that are not quantised are indices into a table: zero always exists.
+    span = np.iinfo(info.dtype) if info.scale else None
+    low, high = (span.min, span.max + 1) if span else (0, 1)
+    return rng.integers(low, high, info.shape, dtype=info.dtype)
+
+
+def open_interpreter(runtime: str, *, threads: int = 1, **options: Any) -> Any:
+    """A runtime's interpreter with its memory laid out and its greeting swallowed.
+
+    Args:
+        runtime: a name of `RUNTIMES`.
+        threads: threads of the interpreter.
+        options: more of the interpreter's class, such as `model_path` or `model_content`.
+
+    Raises:
+        RuntimeError: the runtime cannot run the model.
+        ValueError: likewise, or not a model.
+    """
+    interpreter_class = load_runtime(runtime)
+    with _quiet_stderr():
+        interpreter = interpreter_class(num_threads=threads, **options)
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 def _quantization(info: TensorInfo) -> tuple[float, int] | None:

@@ -1,0 +1,248 @@
+"""How long every operator of a `.tflite` file takes.
+
+The Python runtimes have no profiler, so every operator is timed alone: as a model of one operator that shares the
+file's weights (`flatbuffer_edit.with_operators`), fed with what reaches it when the whole file runs on noise. Alone it is
+not fused with its neighbours, and it pays for entering and leaving the delegate, which in the whole file several
+operators share. So the sum may be more than the time of the whole file (a PAD that vanishes in the next convolution, for
+one): both are reported. The shares show where the time goes.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .file_macs import operator_macs
+from .flatbuffer_edit import constant_tensors, with_operators
+from .runtime import LiteModel, noise, open_interpreter
+from .tflite_file import TFLiteFile
+
+#: Operators, the whole file and the empty model take turns, so that a slow minute of the machine hits them all.
+_ROUNDS = 10
+_MOST_RUNS = 30
+_WARM_UP_RUNS = 3
+#: What a turn may take of every operator, in seconds, if that is enough for one run.
+_TURN_SECONDS = 0.01
+#: Every operator's model holds the file's weights; this many bytes of them are in memory at once.
+_MOST_BYTES = 256 << 20
+#: They only make ready what others read, once: from constants, or a place for a variable.
+_PREPARING = frozenset({"DEQUANTIZE", "DENSIFY", "VAR_HANDLE", "HASHTABLE"})
+_ONCE = "CALL_ONCE"
+_PLACES = frozenset({"resource", "variant"})
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorTime:
+    """One operator's figures.
+
+    Attributes:
+        position: in the file's order, from 0.
+        name: of the operator, as `CONV_2D`.
+        output: name of the tensor that it writes first, empty where it writes none.
+        shape: of that tensor.
+        macs: its multiply-accumulates, None where the file does not say.
+        time_ms: median time of one run alone, less the time of an empty model; None where it was not timed.
+        share: of the sum of all operators' times, 0 to 1; None where it was not timed.
+        note: why it was not timed, else empty.
+    """
+
+    position: int
+    name: str
+    output: str
+    shape: tuple[int, ...]
+    macs: int | None
+    time_ms: float | None
+    share: float | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorProfile:
+    """Where a file's time goes.
+
+    Attributes:
+        operators: all operators of the main graph, in the file's order.
+        sum_ms: of the operators' times.
+        whole_ms: median time of the whole file, measured in turn with them.
+        overhead_ms: median time of a model without operators, which the operators' times are less of.
+        runs: the fewest timed runs that an operator had.
+    """
+
+    operators: tuple[OperatorTime, ...]
+    sum_ms: float
+    whole_ms: float
+    overhead_ms: float
+    runs: int
+
+
+@dataclass(slots=True)
+class _Timed:
+    """Something that is run again and again."""
+
+    run: Callable[[], object]
+    turn: int = 1
+    seconds: list[float] = field(default_factory=list)
+
+    def warm_up(self) -> None:
+        took = min(_once(self.run) for _ in range(_WARM_UP_RUNS))
+        self.turn = int(min(max(_TURN_SECONDS / max(took, 1e-9), 1), _MOST_RUNS))
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+def profile_operators(path: str | os.PathLike[str], *, threads: int = 1, runtime: str = "litert") -> OperatorProfile:
+    """Time every operator of a file alone.
+
+    Args:
+        path: the file.
+        threads: threads of the runtime.
+        runtime: `"litert"` or `"tflite-runtime"`.
+
+    Returns:
+        Every operator of the main graph. What a loop or a branch does inside counts as one operator. Operators that
+        only unpack constants are not timed but belong to those that read them, as in the whole file.
+
+    Raises:
+        ExportError: the file is missing, damaged, or cannot be run.
+        UsageError: an unknown runtime.
+    """
+    model = LiteModel(path, runtime=runtime, threads=threads)
+    model.feed_random()
+    return _Profiler(model).profile()
+
+
+class _Profiler:
+    def __init__(self, model: LiteModel) -> None:
+        self._model = model
+        self._file: TFLiteFile = model.file
+        self._operators = [operator for operator in self._file.operators if not operator.custom]
+        self._content = model.path.read_bytes()
+        self._given = constant_tensors(self._content) | {
+            index for index, tensor in enumerate(self._file.tensors) if tensor.is_variable
+        }
+        self._makers = {
+            output: position for position, operator in enumerate(self._operators) for output in operator.outputs
+        }
+        self._whole = _Timed(model.invoke)
+        self._empty = _Timed(self._open((), ()))
+        self._notes: dict[int, str] = {}
+
+    def profile(self) -> OperatorProfile:
+        timed: dict[int, _Timed] = {}
+        for group in self._groups():
+            contenders = [self._whole, self._empty, *group.values()]
+            for each in contenders:
+                each.warm_up()
+            for _ in range(_ROUNDS):
+                for each in contenders:
+                    each.seconds.extend(_once(each.run) for _ in range(each.turn))
+            for each in group.values():
+                each.run = _nothing  # lets the interpreter go
+            timed |= group
+        overhead = self._empty.median
+        # What is faster than nothing is not slower than the clock can tell.
+        times = {position: max(each.median - overhead, 1e-9) for position, each in timed.items()}
+        return OperatorProfile(
+            operators=tuple(self._figures(position, times) for position in range(len(self._operators))),
+            sum_ms=1000 * sum(times.values()),
+            whole_ms=1000 * self._whole.median,
+            overhead_ms=1000 * overhead,
+            runs=min((len(each.seconds) for each in timed.values()), default=0),
+        )
+
+    def _figures(self, position: int, times: dict[int, float]) -> OperatorTime:
+        operator = self._operators[position]
+        written = [self._file.tensors[index] for index in operator.outputs if index >= 0]
+        seconds = times.get(position)
+        return OperatorTime(
+            position=position,
+            name=operator.name,
+            output=written[0].name if written else "",
+            shape=written[0].shape if written else (),
+            macs=operator_macs(self._file, operator),
+            time_ms=None if seconds is None else 1000 * seconds,
+            share=None if seconds is None else seconds / sum(times.values()),
+            note=self._notes.get(position, ""),
+        )
+
+    def _groups(self) -> Iterator[dict[int, _Timed]]:
+        """Operators that can be run, as many at once as memory allows; of the others it is noted why not."""
+        recorder = self._recorder()
+        group: dict[int, _Timed] = {}
+        for position, operator in enumerate(self._operators):
+            if self._prepares(position) or operator.name == _ONCE:
+                self._notes[position] = "once only, before the others"
+                continue
+            parts = self._with_what_it_needs(position)
+            inputs = self._fed(parts)
+            unfit = {self._file.tensors[index].dtype for index in inputs} & {*_PLACES, "string"}
+            if unfit:
+                self._notes[position] = f"takes a {unfit.pop()}, which cannot be fed"
+                continue
+            feed = {index: recorder.get_tensor(index) for index in inputs}
+            try:
+                group[position] = _Timed(self._open(parts, operator.outputs, feed))
+            except (ValueError, RuntimeError) as error:
+                self._notes[position] = f"does not run alone: {' '.join(str(error).split())[:80]}"
+            if len(group) * len(self._content) > _MOST_BYTES:
+                yield group
+                group = {}
+        yield group
+
+    def _recorder(self) -> Any:
+        """An interpreter that has run the file once and kept what every operator gave."""
+        options = {"experimental_preserve_all_tensors": True}
+        recorder = open_interpreter(self._model.runtime, model_path=str(self._model.path), **options)
+        rng = np.random.default_rng(0)
+        for index in self._file.inputs:
+            recorder.set_tensor(index, noise(self._file.tensors[index], rng))
+        recorder.invoke()
+        return recorder
+
+    def _prepares(self, position: int) -> bool:
+        operator = self._operators[position]
+        return operator.name in _PREPARING and self._given.issuperset(operator.inputs)
+
+    def _with_what_it_needs(self, position: int) -> tuple[int, ...]:
+        """The operator, behind what prepares its inputs: only then does a delegate take unpacked constants for such."""
+        makers = {self._makers[index] for index in self._operators[position].inputs if index in self._makers}
+        needed = {maker for maker in makers if self._prepares(maker)}
+        written = {self._file.tensors[index].dtype for maker in needed for index in self._operators[maker].outputs}
+        if written & _PLACES:
+            needed |= {each for each, operator in enumerate(self._operators) if operator.name == _ONCE}
+        return (*sorted(needed), position)
+
+    def _fed(self, parts: tuple[int, ...]) -> list[int]:
+        made = {index for part in parts for index in self._operators[part].outputs}
+        read = dict.fromkeys(index for part in parts for index in self._operators[part].inputs if index >= 0)
+        return [index for index in read if index not in made and index not in self._given]
+
+    def _open(
+        self, parts: tuple[int, ...], outputs: tuple[int, ...], feed: dict[int, np.ndarray] | None = None
+    ) -> Callable[[], object]:
+        """Make a model of some operators, run it once, and give what runs it again."""
+        feed = feed or {}
+        content = with_operators(self._content, parts, list(feed), [index for index in outputs if index >= 0])
+        interpreter = open_interpreter(self._model.runtime, threads=self._model.threads, model_content=content)
+        for index, value in feed.items():
+            interpreter.set_tensor(index, value)
+        interpreter.invoke()
+        return interpreter.invoke
+
+
+def _once(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _nothing() -> None:
+    """Stand in for what is not run any more."""
