@@ -1,8 +1,8 @@
 """The multiply-accumulates of a `.tflite` file, from the shapes of its weights and outputs.
 
 Counted as papers count them, and as `kzoo.models.count_macs` does for the Keras model: the products inside
-convolutions, dense layers, matrix products and recurrent cells, for one run of the file; biases, activations and pooling
-count nothing.
+convolutions, dense layers, matrix products and recurrent cells, for one run of the file; biases, activations and
+pooling count nothing.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Literal
 from kzoo.errors import ExportError
 
 from ._flatbuffer_writer import Node, Scalar, Table, Vector, write
+from .file_facts import signature_names
 from .flatbuffer_edit import main_graph_size, with_metadata_entry
 from .metadata_reader import (
     COLOR_SPACES,
@@ -85,11 +86,7 @@ def classifier_metadata(
         >>> facts = classifier_metadata(read_tflite("digits.tflite"), name="digits", classes=list("0123456789"))
         >>> content = add_metadata(Path("digits.tflite").read_bytes(), facts)
     """
-    names = {index: tensor.name for index, tensor in enumerate(file.tensors)}
-    if file.signature is not None:
-        names |= {
-            index: name for named in (file.signature.inputs, file.signature.outputs) for name, index in named.items()
-        }
+    names = signature_names(file)
     inputs = tuple(_input(names[index], file.tensors[index], kind, mean, std) for index in file.inputs)
     outputs = tuple(
         _output(names[index], file.tensors[index], classes if position == 0 else None)

@@ -1,10 +1,10 @@
 """How long every operator of a `.tflite` file takes.
 
 The Python runtimes have no profiler, so every operator is timed alone: as a model of one operator that shares the
-file's weights (`flatbuffer_edit.with_operators`), fed with what reaches it when the whole file runs on noise. Alone it is
-not fused with its neighbours, and it pays for entering and leaving the delegate, which in the whole file several
-operators share. So the sum may be more than the time of the whole file (a PAD that vanishes in the next convolution, for
-one): both are reported. The shares show where the time goes.
+file's weights (`flatbuffer_edit.with_operators`), fed with what reaches it when the whole file runs on noise. Alone it
+is not fused with its neighbours, and it pays for entering and leaving the delegate, which in the whole file several
+operators share. So the sum may be more than the time of the whole file (a PAD that vanishes in the next convolution,
+for one): both are reported. The shares show where the time goes.
 """
 
 from __future__ import annotations
