@@ -49,13 +49,23 @@ def benchmark(
         show_json([_document(*each) for each in zip(results, profiles, strict=True)])
         return
     table = _show_markdown if markdown else show_table
-    _show_times(results, table)
-    for profile, result in zip(profiles, results, strict=True):
+    together = len({path.parent for path in files}) == 1
+    names = [path.name if together else str(path) for path in files]
+    _show_times(names, results, table)
+    for name, profile in zip(names, profiles, strict=True):
         if profile is not None:
-            click.echo(f"\n{'### ' if markdown else ''}{printable(str(result.path))}\n")
+            click.echo(f"{'### ' if markdown else ''}{printable(name)}\n")
             _show_operators(profile, table)
-    condition = f"{runtime}, {threads} {'thread' if threads == 1 else 'threads'}, batch 1, after a warm-up"
-    click.echo(f"\n{condition}") if markdown else say(condition)
+    timed = sorted({result.runs for result in results})
+    condition = (
+        f"{runtime}, {threads} {'thread' if threads == 1 else 'threads'}, batch 1, "
+        f"{'–'.join(map(str, {timed[0]: 0, timed[-1]: 0}))} runs after a warm-up"
+        f"{f', files in {printable(str(files[0].parent))}' if together else ''}"
+    )
+    if markdown:
+        click.echo(condition)
+    else:
+        say(condition)
 
 
 def _document(result: BenchmarkResult, profile: OperatorProfile | None) -> dict[str, object]:
@@ -63,31 +73,30 @@ def _document(result: BenchmarkResult, profile: OperatorProfile | None) -> dict[
     return {**dataclasses.asdict(result), "path": str(result.path), "operator_profile": detail}
 
 
-def _show_times(results: list[BenchmarkResult], table: Table) -> None:
+def _show_times(names: list[str], results: list[BenchmarkResult], table: Table) -> None:
     """Two tables, so that both fit a terminal."""
     compared = len(results) > 1
     rows = [
         (
-            str(result.path),
+            name,
             _time(result.p50_ms),
             _time(result.p90_ms),
             _time(result.p99_ms),
-            str(result.runs),
             *((_ratio(result),) if compared else ()),
         )
-        for result in results
+        for name, result in zip(names, results, strict=True)
     ]
-    columns = ("file", "p50", "p90", "p99", "runs", *(("to the first",) if compared else ()))
+    columns = ("file", "p50", "p90", "p99", *(("to the first",) if compared else ()))
     table(columns, rows, right=columns[1:])
     sizes = [
         (
-            str(result.path),
+            name,
             _macs(result.macs) + ("+" if result.uncounted else ""),
             f"{result.size:,} B",
             f"{result.gzip_size:,} B",
             "unknown" if result.peak_memory is None else f"{result.peak_memory / 1e6:,.1f} MB",
         )
-        for result in results
+        for name, result in zip(names, results, strict=True)
     ]
     columns = ("file", "multiply-adds", "size", "gzipped", "peak memory")
     table(columns, sizes, right=columns[1:])
@@ -144,7 +153,7 @@ def _macs(count: int | None) -> str:
 
 def _ratio(result: BenchmarkResult) -> str:
     ratio = result.ratio
-    return "1" if ratio is None else f"{ratio.median:.3g} ({ratio.low:.3g}–{ratio.high:.3g})"
+    return "1" if ratio is None else f"{ratio.median:.3f} ({ratio.low:.3f}–{ratio.high:.3f})"
 
 
 def _show_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
