@@ -59,9 +59,12 @@ def benchmark(
     timed = sorted({result.runs for result in results})
     condition = (
         f"{runtime}, {threads} {'thread' if threads == 1 else 'threads'}, batch 1, "
-        f"{'–'.join(map(str, {timed[0]: 0, timed[-1]: 0}))} runs after a warm-up"
+        f"{'–'.join(map(str, dict.fromkeys((timed[0], timed[-1]))))} runs after a warm-up"
         f"{f', files in {printable(str(files[0].parent))}' if together else ''}"
     )
+    uncounted = sorted({name for result in results for name in result.uncounted})
+    if uncounted:
+        condition += f"; multiply-adds are without those of {', '.join(uncounted)}"
     if markdown:
         click.echo(condition)
     else:
@@ -91,7 +94,7 @@ def _show_times(names: list[str], results: list[BenchmarkResult], table: Table) 
     sizes = [
         (
             name,
-            _macs(result.macs) + ("+" if result.uncounted else ""),
+            _macs(result.macs or (None if result.uncounted else 0)) + ("+" if result.macs and result.uncounted else ""),
             f"{result.size:,} B",
             f"{result.gzip_size:,} B",
             "unknown" if result.peak_memory is None else f"{result.peak_memory / 1e6:,.1f} MB",
@@ -125,7 +128,8 @@ def _show_operators(profile: OperatorProfile, table: Table) -> None:
     click.echo(
         f"sum {_time(profile.sum_ms)} of operators timed alone, whole file {_time(profile.whole_ms)} "
         f"({profile.sum_ms / profile.whole_ms:.2f} times), call without operators {_time(profile.overhead_ms)}\n"
-        "A runtime fuses neighbours, which alone it cannot: shares say where the time goes, not what removing saves."
+        "In the whole file the runtime takes neighbours together, so the shares say where the time goes, not what "
+        "leaving an operator out would save."
     )
 
 
