@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -200,7 +201,9 @@ class _Profiler:
     def _recorder(self) -> Any:
         """An interpreter that has run the file once and kept what every operator gave."""
         options = {"experimental_preserve_all_tensors": True}
-        recorder = open_interpreter(self._model.runtime, model_path=str(self._model.path), **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the memory that this takes, for as long as it is used here
+            recorder = open_interpreter(self._model.runtime, model_path=str(self._model.path), **options)
         rng = np.random.default_rng(0)
         for index in self._file.inputs:
             recorder.set_tensor(index, noise(self._file.tensors[index], rng))
