@@ -64,7 +64,7 @@ def benchmark(
     )
     uncounted = sorted({name for result in results for name in result.uncounted})
     if uncounted:
-        condition += f"; multiply-adds are without those of {', '.join(uncounted)}"
+        condition += f"; MACs are without those of {', '.join(uncounted)}"
     if markdown:
         click.echo(condition)
     else:
@@ -101,7 +101,7 @@ def _show_times(names: list[str], results: list[BenchmarkResult], table: Table) 
         )
         for name, result in zip(names, results, strict=True)
     ]
-    columns = ("file", "multiply-adds", "size", "gzipped", "peak memory")
+    columns = ("file", "MACs", "size", "gzipped", "peak memory")
     table(columns, sizes, right=columns[1:])
 
 
@@ -109,13 +109,13 @@ def _show_operators(profile: OperatorProfile, table: Table) -> None:
     kinds: dict[str, list[OperatorTime]] = defaultdict(list)
     for operator in profile.operators:
         kinds[operator.name].append(operator)
-    columns = ("operator", "count", "multiply-adds", "time", "share")
+    columns = ("operator", "count", "MACs", "time", "share")
     rows = [
         (name, str(len(each)), *_figures(each)) for name, each in sorted(kinds.items(), key=lambda kind: _took(kind[1]))
     ]
     table(columns, rows, right=columns[1:])
-    columns = ("#", "operator", "output", "multiply-adds", "time", "share")
-    rows = [
+    each_columns = ("#", "operator", "output", "MACs", "time", "share")
+    each_row = [
         (
             str(operator.position),
             operator.name,
@@ -124,7 +124,7 @@ def _show_operators(profile: OperatorProfile, table: Table) -> None:
         )
         for operator in sorted(profile.operators, key=lambda operator: _took([operator]))
     ]
-    table(columns, rows, right=("#", "multiply-adds", "time", "share"))
+    table(each_columns, each_row, right=("#", "MACs", "time", "share"))
     click.echo(
         f"sum {_time(profile.sum_ms)} of operators timed alone, whole file {_time(profile.whole_ms)} "
         f"({profile.sum_ms / profile.whole_ms:.2f} times), call without operators {_time(profile.overhead_ms)}\n"
