@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from kzoo.errors import ExportError
+
 #: Byte vectors begin at such a place, as TensorFlow Lite's `Buffer.data` must (`force_align: 16`).
 ALIGNMENT = 16
 _LARGEST = (1 << 31) - 1
@@ -62,7 +64,7 @@ def write(root: Table, identifier: bytes, body: bytes = b"") -> bytes:
         body: the old file that `Ref`s point into; it begins at a multiple of 16 and so keeps its alignment.
 
     Raises:
-        ValueError: the whole would not fit into 2 GiB, the most a FlatBuffer can hold.
+        ExportError: the whole would not fit into 2 GiB, the most a FlatBuffer can hold.
     """
     content = bytearray(4) + identifier
     waiting: deque[tuple[int, Node]] = deque([(0, root)])
@@ -75,7 +77,10 @@ def write(root: Table, identifier: bytes, body: bytes = b"") -> bytes:
             struct.pack_into("<I", content, place, _put(content, node, waiting) - place)
     _align(content, ALIGNMENT)
     if len(content) + len(body) > _LARGEST:
-        raise ValueError("a FlatBuffer holds at most 2 GiB")
+        raise ExportError(
+            f"Expected a file that is smaller than 2 GiB with what is added. Received: one of {len(body):,} bytes. "
+            "Make the model smaller."
+        )
     for place, ref in outside:
         struct.pack_into("<I", content, place, len(content) + ref.position - place)
     return bytes(content) + body

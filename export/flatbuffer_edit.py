@@ -109,10 +109,11 @@ def with_operators(content: bytes, operators: Sequence[int], inputs: Sequence[in
     model = _editable(content)
     main, *others = model.tables(_SUBGRAPHS)
     tensors, every = len(main.tables(_GRAPH_TENSORS)), main.tables(_GRAPH_OPERATORS)
-    if not all(0 <= index < tensors for index in (*inputs, *outputs)) or not all(
-        0 <= i < len(every) for i in operators
-    ):
-        raise ValueError("no such operator or tensor")
+    if not {*inputs, *outputs} <= set(range(tensors)) or not set(operators) <= set(range(len(every))):
+        raise ExportError(
+            f"Expected operators 0-{len(every) - 1} and tensors 0-{tensors - 1}, which the file has. Received: "
+            f"operators={list(operators)}, inputs={list(inputs)}, outputs={list(outputs)}."
+        )
     graph: dict[int, Scalar | Node] = {
         number: Ref(position)
         for number in (_GRAPH_TENSORS, _GRAPH_NAME)

@@ -24,12 +24,11 @@ from .flatbuffer_edit import constant_tensors, with_operators
 from .runtime import LiteModel, noise, open_interpreter
 from .tflite_file import TFLiteFile
 
-#: Operators, the whole file and the empty model take turns, so that a slow minute of the machine hits them all.
-_ROUNDS = 10
-_MOST_RUNS = 30
 _WARM_UP_RUNS = 3
-#: What a turn may take of every operator, in seconds, if that is enough for one run.
-_TURN_SECONDS = 0.01
+_MOST_RUNS = 300
+_FEWEST_RUNS = 10
+#: Operators are timed no longer than this, but at least `_FEWEST_RUNS` times.
+_SECONDS = 2.0
 #: Every operator's model holds the file's weights; this many bytes of them are in memory at once.
 _MOST_BYTES = 256 << 20
 #: They only make ready what others read, once: from constants, or a place for a variable.
@@ -72,7 +71,9 @@ class OperatorProfile:
         sum_ms: of the operators' times.
         whole_ms: median time of the whole file, measured in turn with them.
         overhead_ms: median time of a model without operators, which the operators' times are less of.
-        runs: the fewest timed runs that an operator had.
+        runs: timed runs of every operator, the fewest where they differ.
+        runtime: which runtime ran it.
+        threads: its threads.
     """
 
     operators: tuple[OperatorTime, ...]
@@ -80,6 +81,8 @@ class OperatorProfile:
     whole_ms: float
     overhead_ms: float
     runs: int
+    runtime: str
+    threads: int
 
 
 @dataclass(slots=True)
@@ -87,12 +90,7 @@ class _Timed:
     """Something that is run again and again."""
 
     run: Callable[[], object]
-    turn: int = 1
     seconds: list[float] = field(default_factory=list)
-
-    def warm_up(self) -> None:
-        took = min(_once(self.run) for _ in range(_WARM_UP_RUNS))
-        self.turn = int(min(max(_TURN_SECONDS / max(took, 1e-9), 1), _MOST_RUNS))
 
     @property
     def median(self) -> float:
@@ -132,45 +130,47 @@ class _Profiler:
         self._makers = {
             output: position for position, operator in enumerate(self._operators) for output in operator.outputs
         }
-        self._whole = _Timed(model.invoke)
-        self._empty = _Timed(self._open((), ()))
+        self._empty = self._open((), ())
         self._notes: dict[int, str] = {}
 
     def profile(self) -> OperatorProfile:
-        timed: dict[int, _Timed] = {}
+        seconds = _SECONDS / max(1, len(self._operators) * len(self._content) // _MOST_BYTES)
+        whole: list[float] = []
+        overheads: list[float] = []
+        parts: dict[int, float] = {}
+        runs = _MOST_RUNS
         for group in self._groups():
-            contenders = [self._whole, self._empty, *group.values()]
-            for each in contenders:
-                each.warm_up()
-            for _ in range(_ROUNDS):
-                for each in contenders:
-                    each.seconds.extend(_once(each.run) for _ in range(each.turn))
-            for each in group.values():
-                each.run = _nothing  # lets the interpreter go
-            timed |= group
-        overhead = self._empty.median
-        # What is faster than nothing is not slower than the clock can tell.
-        times = {position: max(each.median - overhead, 1e-9) for position, each in timed.items()}
+            first, empty = _Timed(self._model.invoke), _Timed(self._empty)
+            _take_turns([first, empty, *group.values()], seconds)
+            whole += first.seconds
+            overheads.append(empty.median)
+            # As parts of the whole file's time of just then: later groups may meet a machine that is slower or faster.
+            # What is faster than nothing is no faster than the clock can tell.
+            parts |= {each: max(timed.median - empty.median, 1e-9) / first.median for each, timed in group.items()}
+            runs = min(runs, len(first.seconds))
+        whole_ms = 1000 * statistics.median(whole)
         return OperatorProfile(
-            operators=tuple(self._figures(position, times) for position in range(len(self._operators))),
-            sum_ms=1000 * sum(times.values()),
-            whole_ms=1000 * self._whole.median,
-            overhead_ms=1000 * overhead,
-            runs=min((len(each.seconds) for each in timed.values()), default=0),
+            operators=tuple(self._figures(position, parts, whole_ms) for position in range(len(self._operators))),
+            sum_ms=whole_ms * sum(parts.values()),
+            whole_ms=whole_ms,
+            overhead_ms=1000 * statistics.median(overheads),
+            runs=runs,
+            runtime=self._model.runtime,
+            threads=self._model.threads,
         )
 
-    def _figures(self, position: int, times: dict[int, float]) -> OperatorTime:
+    def _figures(self, position: int, parts: dict[int, float], whole_ms: float) -> OperatorTime:
         operator = self._operators[position]
         written = [self._file.tensors[index] for index in operator.outputs if index >= 0]
-        seconds = times.get(position)
+        part = parts.get(position)
         return OperatorTime(
             position=position,
             name=operator.name,
             output=written[0].name if written else "",
             shape=written[0].shape if written else (),
             macs=operator_macs(self._file, operator),
-            time_ms=None if seconds is None else 1000 * seconds,
-            share=None if seconds is None else seconds / sum(times.values()),
+            time_ms=None if part is None else whole_ms * part,
+            share=None if part is None else part / sum(parts.values()),
             note=self._notes.get(position, ""),
         )
 
@@ -195,7 +195,7 @@ class _Profiler:
                 self._notes[position] = f"does not run alone: {' '.join(str(error).split())[:80]}"
             if len(group) * len(self._content) > _MOST_BYTES:
                 yield group
-                group = {}
+                group.clear()  # lets the interpreters go
         yield group
 
     def _recorder(self) -> Any:
@@ -242,11 +242,19 @@ class _Profiler:
         return run
 
 
+def _take_turns(contenders: list[_Timed], seconds: float) -> None:
+    """Run all once, then all again, and so on.
+
+    So a slow minute of the machine hits them all, and every operator finds the caches as in the whole file: used by the
+    others, where it would find its own weights if it ran twice in a row.
+    """
+    round_seconds = sum(min(_once(each.run) for _ in range(_WARM_UP_RUNS)) for each in contenders)
+    for _ in range(int(min(max(seconds / round_seconds, _FEWEST_RUNS), _MOST_RUNS))):
+        for each in contenders:
+            each.seconds.append(_once(each.run))
+
+
 def _once(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
-
-
-def _nothing() -> None:
-    """Stand in for what is not run any more."""
