@@ -215,13 +215,18 @@ def _model(metadata: ModelMetadata) -> Table:
         _3=(graph,),
         _4=metadata.author,
         _5=metadata.license,
-        _7=metadata.min_parser_version,
+        _7=metadata.min_parser_version or _MIN_PARSER_VERSION,
     )
 
 
 def _tensor(tensor: TensorMetadata) -> Table:
+    if len(tensor.mean) != len(tensor.std) or 0 in tensor.std:
+        raise ExportError(
+            f"Expected as many means as standard deviations, none of which is 0, of {tensor.name}. "
+            f"Received: mean={tensor.mean}, std={tensor.std}."
+        )
     units: tuple[Node, ...] = ()
-    if tensor.mean or tensor.std:
+    if tensor.mean:
         options = _table(_0=Vector("f", tensor.mean), _1=Vector("f", tensor.std))
         units = (_table(_0=Scalar("B", _NORMALIZATION), _1=options),)
     stats: Node = ()
@@ -234,7 +239,7 @@ def _tensor(tensor: TensorMetadata) -> Table:
         _4=units,
         _5=stats,
         _6=tuple(
-            _table(_0=file.name, _1=file.description, _2=Scalar("b", FILE_KINDS.index(file.kind)))
+            _table(_0=file.name, _1=file.description, _2=Scalar("b", _number(FILE_KINDS, file.kind)))
             for file in tensor.files
         ),
     )
@@ -243,5 +248,12 @@ def _tensor(tensor: TensorMetadata) -> Table:
 def _content(tensor: TensorMetadata) -> Node:
     if tensor.content is None:
         return ()
-    properties = Table({0: Scalar("b", COLOR_SPACES.index(tensor.color_space))} if tensor.color_space else {})
-    return _table(_0=Scalar("B", CONTENTS.index(tensor.content)), _1=properties)
+    properties = Table({0: Scalar("b", _number(COLOR_SPACES, tensor.color_space))} if tensor.color_space else {})
+    return _table(_0=Scalar("B", _number(CONTENTS, tensor.content)), _1=properties)
+
+
+def _number(names: tuple[str | None, ...], name: str | None) -> int:
+    if name not in names:
+        known = ", ".join(filter(None, names))
+        raise ExportError(f"Expected one of {known} in the metadata. Received: {name!r}.")
+    return names.index(name)

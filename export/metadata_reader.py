@@ -33,6 +33,9 @@ _NORMALIZATION = 1
 #: Packed files are small texts; an archive that unfolds to more than this is not read.
 _LARGEST_FILES = 64 << 20
 _MOST_FILES = 1000
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+#: What zipfile raises on archives that are damaged or encrypted, beside BadZipFile.
+_ARCHIVE_ERRORS = (struct.error, zlib.error, EOFError, RuntimeError, ValueError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +147,15 @@ def read_packed_files(source: str | os.PathLike[str] | bytes) -> dict[str, bytes
                 raise ExportError(
                     f"Expected at most {_LARGEST_FILES >> 20} MiB of packed files. Received: an archive of more."
                 )
+            if any(entry.compress_type not in _COMPRESSIONS for entry in entries):
+                raise ValueError("compressed in an unusual way")
             # An entry gives no more than the size it claims, whatever its data would unfold to.
             return {entry.filename: archive.read(entry) for entry in entries}
     except zipfile.BadZipFile as error:
         if _end_of_archive(content) < 0:
             return {}
         raise _damaged_archive(error) from error
-    except (struct.error, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError, OSError) as error:
+    except _ARCHIVE_ERRORS as error:
         raise _damaged_archive(error) from error
 
 
@@ -166,6 +171,8 @@ def archive_start(content: bytes) -> int:
     except zipfile.BadZipFile as error:
         if _end_of_archive(content) < 0:
             return len(content)
+        raise _damaged_archive(error) from error
+    except _ARCHIVE_ERRORS as error:
         raise _damaged_archive(error) from error
 
 

@@ -165,6 +165,14 @@ def test_metadata_that_do_not_fit_are_refused(exports: Exports) -> None:
         add_metadata(content, dataclasses.replace(facts, inputs=()))
     with pytest.raises(ExportError, match="an output with a file of axis labels"):
         add_metadata(content, dataclasses.replace(facts, labels=("a",)))
+    for wrong, words in (
+        ({"mean": (0.0, 0.0), "std": (1.0,)}, "as many means as standard deviations"),
+        ({"mean": (0.0,), "std": (0.0,)}, "none of which is 0"),
+        ({"content": "smell"}, "one of feature, image, .* Received: 'smell'"),
+    ):
+        tensor = dataclasses.replace(facts.inputs[0], **wrong)
+        with pytest.raises(ExportError, match=words):
+            add_metadata(content, dataclasses.replace(facts, inputs=(tensor,)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -256,6 +264,14 @@ def test_an_archive_that_unfolds_to_too_much_is_refused(described: bytes) -> Non
     with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("bomb", bytes(65 << 20))
     with pytest.raises(ExportError, match="at most 64 MiB"):
+        read_packed_files(archive.getvalue())
+
+
+def test_packed_files_in_an_unusual_compression_are_refused(described: bytes) -> None:
+    archive = io.BytesIO(described)
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_LZMA) as packed:
+        packed.writestr("more.txt", b"a" * 100)
+    with pytest.raises(ExportError, match="compressed in an unusual way"):
         read_packed_files(archive.getvalue())
 
 
