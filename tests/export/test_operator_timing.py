@@ -82,6 +82,16 @@ def test_the_heavy_operator_has_the_largest_share(heavy: keras.Model, target: Pa
     assert heaviest.share > 10 * sorted(shares)[-2]
 
 
+def test_padding_counts_as_what_it_adds_to_its_convolution(target: Path) -> None:
+    """Alone this PAD takes some four times as long as the convolution that the runtime merges it into."""
+    inputs = keras.Input((96, 96, 3))
+    x = layers.ZeroPadding2D(1)(inputs)
+    outputs = layers.Conv2D(32, 3, strides=2, padding="valid")(x)
+    padding, convolution = profile_operators(converted(target, keras.Model(inputs, outputs))).operators
+    assert (padding.name, convolution.name) == ("PAD", "CONV_2D")
+    assert padding.share < convolution.share
+
+
 def test_unpacked_weights_belong_to_those_that_read_them(heavy: keras.Model, target: Path) -> None:
     """A float16 file unpacks its weights with operators of their own, which the runtime folds away."""
     half = tf.lite.TargetSpec(supported_types=[tf.float16])
