@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .exporter import export_model
+    from .file_macs import FileMacs, count_file_macs
     from .layer_errors import LayerError
+    from .metadata import add_metadata, classifier_metadata
+    from .metadata_reader import AssociatedFile, ModelMetadata, TensorMetadata, read_metadata, read_packed_files
+    from .operator_timing import OperatorProfile, OperatorTime, profile_operators
     from .portability import CheckReport, Finding, check
     from .precision import IoType, PerTensor, Precision, Quantization
     from .result import CalibrationFacts, ExportResult, FloatOperator, OperatorCount, TensorFacts
     from .runtime import LiteModel
     from .tflite_file import TFLiteFile, read_tflite
-    from .timing import BenchmarkResult, benchmark, benchmark_many
+    from .timing import BenchmarkResult, Ratio, benchmark, benchmark_many
     from .verification import Parity, Verification
 
 _HOMES = {
+    "AssociatedFile": "metadata_reader",
     "BenchmarkResult": "timing",
     "CalibrationFacts": "result",
     "CheckReport": "portability",
@@ -29,23 +34,36 @@ _HOMES = {
     "FloatOperator": "result",
     "IoType": "precision",
     "LayerError": "layer_errors",
+    "FileMacs": "file_macs",
     "LiteModel": "runtime",
+    "ModelMetadata": "metadata_reader",
     "OperatorCount": "result",
+    "OperatorProfile": "operator_timing",
+    "OperatorTime": "operator_timing",
     "Parity": "verification",
     "PerTensor": "precision",
     "Precision": "precision",
     "Quantization": "precision",
+    "Ratio": "timing",
     "TFLiteFile": "tflite_file",
     "TensorFacts": "result",
+    "TensorMetadata": "metadata_reader",
     "Verification": "verification",
+    "add_metadata": "metadata",
     "benchmark": "timing",
     "benchmark_many": "timing",
     "check": "portability",
+    "classifier_metadata": "metadata",
+    "count_file_macs": "file_macs",
     "export_model": "exporter",
+    "profile_operators": "operator_timing",
+    "read_metadata": "metadata_reader",
+    "read_packed_files": "metadata_reader",
     "read_tflite": "tflite_file",
 }
 
 __all__ = [
+    "AssociatedFile",
     "BenchmarkResult",
     "CalibrationFacts",
     "CheckReport",
@@ -54,19 +72,31 @@ __all__ = [
     "FloatOperator",
     "IoType",
     "LayerError",
+    "FileMacs",
     "LiteModel",
+    "ModelMetadata",
     "OperatorCount",
+    "OperatorProfile",
+    "OperatorTime",
     "Parity",
     "PerTensor",
     "Precision",
     "Quantization",
+    "Ratio",
     "TFLiteFile",
     "TensorFacts",
+    "TensorMetadata",
     "Verification",
+    "add_metadata",
     "benchmark",
     "benchmark_many",
     "check",
+    "classifier_metadata",
+    "count_file_macs",
     "export_model",
+    "profile_operators",
+    "read_metadata",
+    "read_packed_files",
     "read_tflite",
 ]
 

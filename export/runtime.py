@@ -8,6 +8,7 @@ import gzip
 import importlib
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,21 +62,16 @@ class LiteModel:
         self.runtime = runtime
         self.threads = threads
         self.file: TFLiteFile = read_tflite(self.path)
-        interpreter_class = load_runtime(runtime)
-        options: dict[str, Any] = {"experimental_preserve_all_tensors": True} if keep_tensors else {}
-        if keep_tensors:
-            # A delegate takes over whole parts of the graph, and what lies between its operators is never there.
-            resolvers = importlib.import_module(interpreter_class.__module__).OpResolverType
-            options["experimental_op_resolver_type"] = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        load_runtime(runtime)
         if self.file.custom_operators:
             raise ExportError(
                 f"Expected builtin operators only. Received: {', '.join(self.file.custom_operators)} in {self.path}, "
                 "which the plain runtime does not have."
             )
         try:
-            with _quiet_stderr():
-                self._interpreter = interpreter_class(model_path=str(self.path), num_threads=threads, **options)
-                self._interpreter.allocate_tensors()
+            self._interpreter = open_interpreter(
+                runtime, threads=threads, keep_tensors=keep_tensors, model_path=str(self.path)
+            )
         except (ValueError, RuntimeError) as error:
             raise ExportError(f"{runtime} cannot run {self.path}: {_first_line(error)}") from error
         self._inputs, self._outputs = self._bind()
@@ -203,16 +199,7 @@ class LiteModel:
     def feed_random(self, seed: int = 0) -> None:
         """Fill the inputs with noise over the range of their types: for timing, where the values do not matter."""
         rng = np.random.default_rng(seed)
-        feed = {}
-        for name, info in self.inputs.items():
-            if info.is_float:
-                feed[name] = rng.random(info.shape, dtype=np.float32)
-            else:
-                # Integer inputs that are not quantised are indices into a table: zero always exists.
-                span = np.iinfo(info.dtype) if info.scale else None
-                low, high = (span.min, span.max + 1) if span else (0, 1)
-                feed[name] = rng.integers(low, high, info.shape, dtype=info.dtype)
-        self._feed(feed)
+        self._feed({name: noise(info, rng) for name, info in self.inputs.items()})
 
     def invoke(self) -> None:
         """Run once on what was fed last, from a fresh state."""
@@ -267,6 +254,42 @@ def load_runtime(runtime: str) -> Any:
         return importlib.import_module(module).Interpreter
     except ImportError as error:
         raise ExportError(f"The runtime {runtime} is not installed. Install it: {installation}.") from error
+
+
+def noise(info: TensorInfo, rng: np.random.Generator) -> np.ndarray:
+    """Values over the range of a tensor's type, `(*shape)`."""
+    if info.is_float:
+        return rng.random(info.shape, dtype=np.float32)
+    # Integers that are not quantised are indices into a table: zero always exists.
+    span = np.iinfo(info.dtype) if info.scale else None
+    low, high = (span.min, span.max + 1) if span else (0, 1)
+    return rng.integers(low, high, info.shape, dtype=info.dtype)
+
+
+def open_interpreter(runtime: str, *, threads: int = 1, keep_tensors: bool = False, **options: Any) -> Any:
+    """A runtime's interpreter with its memory laid out and its greeting swallowed.
+
+    Args:
+        runtime: a name of `RUNTIMES`.
+        threads: threads of the interpreter.
+        keep_tensors: keep what every operator gives until the next run.
+        options: more of the interpreter's class, such as `model_path` or `model_content`.
+
+    Raises:
+        RuntimeError: the runtime cannot run the model.
+        ValueError: likewise, or not a model.
+    """
+    interpreter_class = load_runtime(runtime)
+    if keep_tensors:
+        # A delegate takes over whole parts of the graph, and what lies between its operators is never there.
+        resolvers = importlib.import_module(interpreter_class.__module__).OpResolverType
+        options["experimental_op_resolver_type"] = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        options["experimental_preserve_all_tensors"] = True
+    with _quiet_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the memory that keeping takes
+        interpreter = interpreter_class(num_threads=threads, **options)
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 def _quantization(info: TensorInfo) -> tuple[float, int] | None:

@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from kzoo.errors import ExportError, UsageError
 
+from .file_macs import count_file_macs
 from .runtime import LiteModel
 
 _WARM_UP_SECONDS = 0.2
@@ -25,6 +28,21 @@ _ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Ratio:
+    """A file's time in proportion to the first file's, from the medians of every turn, so that slow minutes cancel out.
+
+    Attributes:
+        median: of all turns' ratios; 0.5 is twice as fast.
+        low: nine of ten turns gave more.
+        high: nine of ten turns gave less.
+    """
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarkResult:
     """One file's figures.
 
@@ -32,6 +50,7 @@ class BenchmarkResult:
         path: the file.
         p50_ms: median time of one run, batch 1, in milliseconds.
         p90_ms: nine of ten runs are as fast.
+        p99_ms: 99 of 100 runs are as fast; of fewer than 100 runs the slowest.
         mean_ms: mean.
         runs: how many were timed; fewer than asked for where the file is slow.
         size: bytes.
@@ -42,11 +61,15 @@ class BenchmarkResult:
             read from Linux's /proc).
         runtime: which runtime ran it.
         threads: its threads.
+        macs: multiply-accumulates of one run.
+        uncounted: operators whose multiply-accumulates the file does not say, loops for one.
+        ratio: time in proportion to the first file's, None for the first file.
     """
 
     path: Path
     p50_ms: float
     p90_ms: float
+    p99_ms: float
     mean_ms: float
     runs: int
     size: int
@@ -54,6 +77,9 @@ class BenchmarkResult:
     peak_memory: int | None
     runtime: str
     threads: int
+    macs: int
+    uncounted: tuple[str, ...]
+    ratio: Ratio | None
 
 
 def benchmark(
@@ -66,7 +92,7 @@ def benchmark(
 def benchmark_many(
     paths: Sequence[str | os.PathLike[str]], *, threads: int = 1, runs: int = 200, runtime: str = "litert"
 ) -> list[BenchmarkResult]:
-    """Time several files side by side: after a warm-up, in turns, on noise.
+    """Time several files side by side: after a warm-up, in turns, on noise, batch 1.
 
     Args:
         paths: the files.
@@ -85,12 +111,15 @@ def benchmark_many(
         raise UsageError(f"Expected runs and threads of at least 1. Received: runs={runs}, threads={threads}.")
     models = [LiteModel(path, runtime=runtime, threads=threads) for path in paths]
     planned = [_planned_runs(model, runs) for model in models]
-    times: list[list[float]] = [[] for _ in models]
+    turns: list[list[list[float]]] = [[] for _ in models]
     for turn in range(_ROUNDS):
-        for model, count, measured in zip(models, planned, times, strict=True):
+        for model, count, measured in zip(models, planned, turns, strict=True):
             share = count * (turn + 1) // _ROUNDS - count * turn // _ROUNDS
-            measured.extend(_timed(model, share))
-    return [_result(model, measured) for model, measured in zip(models, times, strict=True)]
+            measured.append(_timed(model, share))
+    return [
+        _result(model, measured, _ratio(measured, turns[0]) if position else None)
+        for position, (model, measured) in enumerate(zip(models, turns, strict=True))
+    ]
 
 
 def _planned_runs(model: LiteModel, runs: int) -> int:
@@ -112,12 +141,22 @@ def _timed(model: LiteModel, runs: int) -> list[float]:
     return durations
 
 
-def _result(model: LiteModel, seconds: list[float]) -> BenchmarkResult:
-    ordered = sorted(1000 * each for each in seconds)
+def _ratio(measured: list[list[float]], first: list[list[float]]) -> Ratio:
+    """Few runs leave some turns empty, but never the last one."""
+    both = [(mine, other) for mine, other in zip(measured, first, strict=True) if mine and other]
+    ratios = sorted(statistics.median(mine) / statistics.median(other) for mine, other in both)
+    low, high = np.quantile(ratios, [0.1, 0.9])
+    return Ratio(median=statistics.median(ratios), low=float(low), high=float(high))
+
+
+def _result(model: LiteModel, turns: list[list[float]], ratio: Ratio | None) -> BenchmarkResult:
+    ordered = sorted(1000 * each for turn in turns for each in turn)
+    macs = count_file_macs(model.file)
     return BenchmarkResult(
         path=model.path,
         p50_ms=statistics.median(ordered),
-        p90_ms=ordered[-(-9 * len(ordered) // 10) - 1],
+        p90_ms=_percentile(ordered, 90),
+        p99_ms=_percentile(ordered, 99),
         mean_ms=statistics.fmean(ordered),
         runs=len(ordered),
         size=model.size,
@@ -125,7 +164,15 @@ def _result(model: LiteModel, seconds: list[float]) -> BenchmarkResult:
         peak_memory=_peak_memory(model),
         runtime=model.runtime,
         threads=model.threads,
+        macs=macs.macs,
+        uncounted=macs.uncounted,
+        ratio=ratio,
     )
+
+
+def _percentile(ordered: list[float], percent: int) -> float:
+    """The smallest that so many of a hundred do not exceed."""
+    return ordered[-(-percent * len(ordered) // 100) - 1]
 
 
 def _peak_memory(model: LiteModel) -> int | None:

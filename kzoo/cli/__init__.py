@@ -13,11 +13,13 @@ import click
 
 from kzoo.errors import KzooError
 
-from .catalog import info, list_models
+from .benchmark import benchmark
+from .catalog import list_models
 from .check import check
 from .data import data
-from .deploy import benchmark, export
+from .deploy import export
 from .evaluate import evaluate, predict
+from .info import info
 from .terminal import listen_for_interrupts, printable
 from .train import train
 

@@ -1,16 +1,14 @@
-"""`kzoo export` and `kzoo benchmark`."""
+"""`kzoo export`."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .evaluate import RUNTIME
-from .terminal import load_keras, say, show_json, show_table
+from .terminal import load_keras, say, show_json
 
 if TYPE_CHECKING:
     from kzoo.export import ExportResult, LayerError, TensorFacts
@@ -166,34 +164,3 @@ def _tensor(facts: TensorFacts) -> str:
     shape = "×".join(map(str, facts.shape))
     scaled = f", value = {facts.scale:.6g} × (q − {facts.zero_point})" if facts.scale is not None else ""
     return f"{facts.name} {shape} {facts.dtype}{scaled}"
-
-
-@click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--runs", type=click.IntRange(1), default=200, show_default=True, help="Timed runs a file.")
-@RUNTIME
-@click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
-def benchmark(files: tuple[Path, ...], threads: int, runs: int, runtime: str, as_json: bool) -> None:
-    """Time .tflite files on this machine, interleaved, and show their sizes."""
-    from kzoo.export import benchmark_many
-
-    results = benchmark_many(files, threads=threads, runs=runs, runtime=runtime)
-    if as_json:
-        show_json([{**dataclasses.asdict(result), "path": str(result.path)} for result in results])
-        return
-    rows = [
-        (
-            str(result.path),
-            f"{result.p50_ms:.3f} ms",
-            f"{result.p90_ms:.3f} ms",
-            str(result.runs),
-            f"{result.size:,} B",
-            f"{result.gzip_size:,} B",
-            "unknown" if result.peak_memory is None else f"{result.peak_memory / 1e6:,.1f} MB",
-        )
-        for result in results
-    ]
-    columns = ("file", "p50", "p90", "runs", "size", "gzipped", "peak memory")
-    show_table(columns, rows, right=columns[1:])
-    say(f"{results[0].runtime}, {results[0].threads} thread(s), batch 1")
