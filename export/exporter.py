@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,15 +26,14 @@ from .calibration import (
     pin_pixel_range,
     spread,
 )
+from .examination import Demands, Description, examine
 from .folding import takes_pixels
 from .graph import Graph, as_functional, read_graph
-from .layer_errors import LayerError, layer_errors
+from .portability import wants_dense_per_tensor
 from .precision import IoType, PerTensor, Precision, Quantization
-from .process import Conversion, convert_in_child
+from .process import convert_in_child
 from .result import CalibrationFacts, ExportResult, FloatOperator, OperatorCount, TensorFacts
-from .runtime import LiteModel
-from .tflite_file import read_tflite
-from .verification import Verification, class_labels, verify
+from .verification import class_labels
 
 #: Real samples on which the rebuilt model must answer like the Keras model before it is converted, and on which the
 #: layers of a quantised file are compared.
@@ -50,12 +48,16 @@ def export_model(
     io: IoType | None = None,
     per_tensor: PerTensor | None = None,
     keep_float: Sequence[str] = (),
+    target: str | None = None,
+    min_runtime: str | None = None,
     calibration: Arrays | Iterable[Arrays] | None = None,
     calibration_samples: int = CALIBRATION_SAMPLES,
     verification: tuple[Arrays, np.ndarray | None],
     names: Sequence[str] | None = None,
     max_drop: float = 0.01,
     classes: Sequence[str] | None = None,
+    description: str = "",
+    version: str = "",
     details: Mapping[str, object] | None = None,
     layer_report: bool = False,
     overwrite: bool = False,
@@ -75,6 +77,8 @@ def export_model(
         io: type of the file's inputs and outputs; None for the precision's own.
         per_tensor: which layers' weights have one step a tensor: `"none"`, `"dense"`, `"all"`; None to choose.
         keep_float: layers that an int8 file computes in float32.
+        target: a runtime or delegate that must take the file, see `check`.
+        min_runtime: the oldest TensorFlow Lite runtime that must run it, such as `"2.14"`.
         calibration: for int8 and int16x8: real samples, `(samples, *input_shape)`, or an iterable of batches; a few
             hundred do. A tuple or a mapping by name where the model has several inputs. Where the model begins by
             scaling pixels, one value of the samples is set to 0 and one to 255 if none is, so that the input's range is
@@ -85,7 +89,9 @@ def export_model(
         names: what the verification samples are called, for the list of those that differ most.
         max_drop: how much accuracy the file may lose on them, as a fraction; without labels, the share of samples whose
             top-1 class may change.
-        classes: names of the classes by output index, recorded in the sidecar.
+        classes: names of the classes by output index, for the sidecar and the file's metadata.
+        description: a sentence on the model, for the metadata.
+        version: of the model, for the metadata.
         details: more facts for the sidecar; what JSON can hold.
         layer_report: compare the quantised file with a float one layer by layer.
         overwrite: replace a file that is there.
@@ -104,14 +110,14 @@ def export_model(
         >>> export_model(model, "digits.tflite", quantize="int8", calibration=train_images,
         ...              verification=(test_images, test_labels))
     """
-    target = Path(path)
+    file = Path(path)
     recorded = _recorded(details)
     precision = Precision(quantize, io, per_tensor, tuple(keep_float))
     precision.check()
-    _check_request(target, precision, calibration, overwrite)
+    _check_request(file, precision, calibration, overwrite)
     model = as_functional(model)
     graph = read_graph(model)
-    precision = precision.fitted(graph)
+    precision = precision.fitted(graph, dense_per_tensor=wants_dense_per_tensor(target, min_runtime))
     inputs = as_arrays(verification[0], graph.inputs, "verification data")
     if verification[1] is not None:
         class_labels(verification[1], (len(inputs[0]), *model.outputs[0].shape[1:]))
@@ -130,9 +136,24 @@ def export_model(
         timeout=timeout,
         memory_limit=memory_limit,
     )
-    lite, verified, layers = _verified(model, conversion, precision, few, inputs, verification[1], names)
+    described = Description(
+        name=model.name,
+        text=description,
+        version=version,
+        classes=tuple(classes) if classes is not None else None,
+        kind="image" if _takes_images(graph, inputs) else "sequence",
+    )
+    found = examine(
+        model,
+        conversion,
+        Demands(precision, described, target, min_runtime),
+        few=few,
+        verification=(inputs, verification[1]),
+        names=names,
+    )
+    lite, verified = found.lite, found.verified
     accepted = verified.drop <= max_drop
-    place = target if accepted else target.with_name(target.name + ".rejected")
+    place = file if accepted else file.with_name(file.name + ".rejected")
     result = ExportResult(
         path=place,
         sidecar=place.with_name(place.name + ".json"),
@@ -142,14 +163,17 @@ def export_model(
         keep_float=precision.keep_float,
         size=lite.size,
         gzip_size=lite.gzip_size,
-        sha256=hashlib.sha256(conversion.content).hexdigest(),
+        sha256=hashlib.sha256(found.content).hexdigest(),
         operators=tuple(OperatorCount(name=name, count=count) for name, count in lite.operators),
         float_operators=FloatOperator.of(lite.file) if precision.needs_calibration else (),
         stateful=lite.file.stateful,
         inputs=tuple(TensorFacts.of(name, lite.inputs[name]) for name in conversion.inputs),
         outputs=tuple(TensorFacts.of(name, lite.outputs[name]) for name in conversion.outputs),
         folded=conversion.folded,
-        min_runtime_version=lite.file.min_runtime_version,
+        target=target,
+        min_runtime_version=found.report.min_runtime or lite.file.min_runtime_version,
+        xnnpack_partitions=found.report.xnnpack.partitions,
+        arena=found.report.memory.size,
         bridge_difference=conversion.bridge_difference,
         parity=verified.parity,
         accuracy_keras=verified.accuracy_keras,
@@ -159,15 +183,24 @@ def export_model(
         max_drop=max_drop,
         class_drops=verified.classes,
         most_different=verified.most_different,
-        layers=layers,
+        layers=found.layers,
         calibration=facts,
-        classes=tuple(classes) if classes is not None else None,
+        classes=described.classes,
         details=recorded,
     )
-    _write(result, conversion.content)
+    _write(result, found.content)
     if not accepted:
         raise ExportError(_rejection(result))
     return result
+
+
+def _takes_images(graph: Graph, inputs: Sequence[np.ndarray]) -> bool:
+    """Whether there is one input, of images with pixels 0-255."""
+    if len(graph.inputs) != 1:
+        return False
+    each = graph.inputs[0]
+    images = len(each.shape) == 3 and each.shape[-1] in (1, 3)
+    return images and (each.name in takes_pixels(graph) or looks_like_pixels(inputs[0]))
 
 
 def _recorded(details: Mapping[str, object] | None) -> dict[str, Any]:
@@ -207,63 +240,6 @@ def _calibrate(
             arrays[number] = pin_pixel_range(array)
             pinned.append(each.name)
     return arrays, CalibrationFacts(count=len(arrays[0]), fingerprint=facts_of, pinned=tuple(pinned))
-
-
-def _verified(
-    model: keras.Model,
-    conversion: Conversion,
-    precision: Precision,
-    few: Sequence[np.ndarray],
-    inputs: list[np.ndarray],
-    labels: np.ndarray | None,
-    names: Sequence[str] | None,
-) -> tuple[LiteModel, Verification, tuple[LayerError, ...] | None]:
-    """Open the file where nobody takes it for a finished one, check what it is made of, and run it on real data."""
-    with tempfile.TemporaryDirectory(prefix="kzoo-export-") as folder:
-        path = Path(folder) / "model.tflite"
-        path.write_bytes(conversion.content)
-        _check_operators(path)
-        lite = LiteModel(path)
-        _check_types(lite, precision)
-        verified = verify(
-            model,
-            lite,
-            inputs,
-            labels,
-            input_names=conversion.inputs,
-            output_names=conversion.outputs,
-            names=names,
-        )
-        _ = lite.gzip_size  # read while the file is there
-        if conversion.twin is None:
-            return lite, verified, None
-        twin = Path(folder) / "twin.tflite"
-        twin.write_bytes(conversion.twin)
-        return lite, verified, layer_errors(path, twin, dict(zip(conversion.inputs, few, strict=True)))
-
-
-def _check_operators(path: Path) -> None:
-    outside = read_tflite(path).custom_operators
-    if outside:
-        raise ExportError(
-            f"The model needs operators that a plain runtime does not have: {', '.join(outside)}. "
-            "Replace the layers they come from."
-        )
-
-
-def _check_types(lite: LiteModel, precision: Precision) -> None:
-    """What its name promises at both ends; token ids stay the integers they are."""
-    wrong = {
-        name: info.dtype
-        for name, info in (*lite.inputs.items(), *lite.outputs.items())
-        if info.dtype != precision.io_type and (info.scale is not None or info.is_float)
-    }
-    if wrong:
-        found = ", ".join(f"{name} of {dtype}" for name, dtype in wrong.items())
-        raise ExportError(
-            f"Expected a {precision.quantize} file to take and give {precision.io_type}. Received: {found}. "
-            "Choose another type of inputs and outputs."
-        )
 
 
 def _write(result: ExportResult, content: bytes) -> None:

@@ -27,6 +27,8 @@ Runs = Literal["runs", "partly", "no"]
 
 _MOST_DIMENSIONS = 4
 _VERSION = re.compile(r"\d+(\.\d+){0,3}")
+_DENSE_PER_CHANNEL = "2.17"
+_DENSE_PER_TENSOR = ("tflite-runtime", "tflm", "nnapi")
 #: API level from which NNAPI has signed 8-bit values: https://developer.android.com/ndk/reference/group/neural-networks
 _NNAPI_INT8 = 30
 
@@ -192,10 +194,14 @@ def check(
     )
 
 
-def problems(path: str | os.PathLike[str], target: str | None, min_runtime: str | None) -> tuple[str, ...]:
-    """What keeps a file from a target or from an old runtime, one line each; nothing where it runs. See `check`."""
-    report = check(path, target=target, min_runtime=min_runtime, trial=target in ("litert", "tflite-runtime"))
-    return tuple(map(str, report.errors))
+def wants_dense_per_tensor(target: str | None, min_runtime: str | None) -> bool:
+    """Whether dense layers must have one step a tensor for a file to run, and to be right, on a target or old runtime.
+
+    Their weights have a step a channel since TensorFlow Lite 2.17 only; no version number of the operator says so in
+    files that are integers throughout.
+    """
+    old = min_runtime is not None and _version(min_runtime) < _version(_DENSE_PER_CHANNEL)
+    return old or target in _DENSE_PER_TENSOR
 
 
 def describe(place: Place) -> str:

@@ -85,7 +85,10 @@ class ExportResult(_Frozen):
         inputs: in the model's order, with the names of the file's signature.
         outputs: likewise.
         folded: scaling layers that went into the weights of the next layer.
-        min_runtime_version: the oldest TensorFlow Lite runtime that knows the operators, from the file's metadata.
+        target: the runtime or delegate it was made for, None where none was named.
+        min_runtime_version: the oldest TensorFlow Lite runtime that has all the operators in their versions.
+        xnnpack_partitions: into how many parts the CPU delegate puts it here, None where the runtime does not say.
+        arena: bytes that a microcontroller plans for its tensors, see `plan_arena`.
         bridge_difference: relative difference between the Keras model and the rebuilt one that was converted.
         parity: the file's answers against the Keras model's.
         accuracy_keras: on the verification data, None without labels.
@@ -116,7 +119,10 @@ class ExportResult(_Frozen):
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
     folded: tuple[str, ...]
+    target: str | None
     min_runtime_version: str | None
+    xnnpack_partitions: int | None
+    arena: int
     bridge_difference: float
     parity: Parity
     accuracy_keras: float | None

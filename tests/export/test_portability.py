@@ -15,7 +15,6 @@ import pytest
 from kzoo.errors import ExportError, UsageError
 from kzoo.export import CheckReport, check, read_tflite
 from kzoo.export._operators import BUILTIN_OPERATORS, TENSOR_TYPES
-from kzoo.export.portability import problems
 from kzoo.export.targets import TARGETS, XNNPACK, _table, runtime_since, support
 from kzoo.export.trial import try_file
 
@@ -179,7 +178,7 @@ def test_five_dimensions(odd: dict[str, Path], report: Callable) -> None:
     assert verdicts(report("five_dimensions")) == {
         "litert": "runs", "tflite-runtime": "runs", "tflm": "no", "nnapi": "no", "gpu": "no"
     }  # fmt: skip
-    assert "CONV_3D" in problems(odd["five_dimensions"], "tflm", None)[0]
+    assert "CONV_3D" in str(check(odd["five_dimensions"], target="tflm").errors[0])
 
 
 def test_a_float_island_is_named(report: Callable) -> None:
@@ -217,7 +216,7 @@ def test_a_loop_is_looked_into(odd: dict[str, Path], report: Callable) -> None:
 
 def test_an_old_runtime(odd: dict[str, Path]) -> None:
     assert check(odd["per_channel_dense"], min_runtime="2.17").errors == ()
-    (line,) = problems(odd["per_channel_dense"], None, "2.16.9")
+    (line,) = map(str, check(odd["per_channel_dense"], min_runtime="2.16.9").errors)
     assert "version 12 needs TensorFlow Lite 2.17.0, newer than 2.16.9" in line
     with pytest.raises(UsageError, match=r"such as 2\.14\. Received: 'two'"):
         check(odd["loop"], min_runtime="two")
