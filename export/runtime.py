@@ -6,6 +6,7 @@ import contextlib
 import functools
 import gzip
 import importlib
+import importlib.util
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,9 @@ RUNTIMES: Mapping[str, tuple[str, str]] = {
     ),
 }
 
+#: The value of `runtime` that takes the first of them that is installed.
+AUTO = "auto"
+
 #: One array of samples for a model of one input; otherwise one a input, in order or by name.
 Inputs = np.ndarray | tuple[np.ndarray, ...] | Mapping[str, np.ndarray]
 
@@ -41,7 +45,8 @@ class LiteModel:
 
     Args:
         path: the file.
-        runtime: `"litert"` (the package ai-edge-litert) or `"tflite-runtime"`.
+        runtime: `"litert"` (the package ai-edge-litert), `"tflite-runtime"`, or `"auto"`, the first of them that is
+            installed. The attribute of that name says which it is.
         threads: threads of the interpreter.
 
     Raises:
@@ -53,12 +58,12 @@ class LiteModel:
         >>> model.predict(images).argmax(axis=-1)
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, runtime: str = "litert", threads: int = 1) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, runtime: str = AUTO, threads: int = 1) -> None:
         self.path = Path(path)
-        self.runtime = runtime
+        self.runtime = installed_runtime() if runtime == AUTO else runtime
         self.threads = threads
         self.file: TFLiteFile = read_tflite(self.path)
-        interpreter_class = load_runtime(runtime)
+        interpreter_class = load_runtime(self.runtime)
         if self.file.custom_operators:
             raise ExportError(
                 f"Expected builtin operators only. Received: {', '.join(self.file.custom_operators)} in {self.path}, "
@@ -69,7 +74,7 @@ class LiteModel:
                 self._interpreter = interpreter_class(model_path=str(self.path), num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ExportError(f"{runtime} cannot run {self.path}: {_first_line(error)}") from error
+            raise ExportError(f"{self.runtime} cannot run {self.path}: {_first_line(error)}") from error
         self._inputs, self._outputs = self._bind()
 
     def _bind(self) -> tuple[dict[str, int], dict[str, int]]:
@@ -230,10 +235,24 @@ class LiteModel:
         return np.asarray(np.clip(levels, limits.min, limits.max), dtype)
 
 
+def installed_runtime() -> str:
+    """The first of `RUNTIMES` that is installed here.
+
+    Raises:
+        ExportError: none is.
+    """
+    for name, (module, _) in RUNTIMES.items():
+        # The package alone is looked for: importing its interpreter takes a while.
+        if importlib.util.find_spec(module.split(".")[0]) is not None:
+            return name
+    ways = "; or ".join(installation for _, installation in RUNTIMES.values())
+    raise ExportError(f"Expected a runtime for .tflite files. Received: none is installed. Install one: {ways}.")
+
+
 def load_runtime(runtime: str) -> Any:
     """The interpreter class of a runtime, imported."""
     if runtime not in RUNTIMES:
-        raise UsageError(f"Unknown runtime {runtime!r}. {nearest(runtime, RUNTIMES)}")
+        raise UsageError(f"Unknown runtime {runtime!r}. {nearest(runtime, (*RUNTIMES, AUTO))}")
     module, installation = RUNTIMES[runtime]
     try:
         return importlib.import_module(module).Interpreter
