@@ -30,10 +30,12 @@ LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM M
 NOT_EQUAL PACK PAD PRELU QUANTIZE READ_VARIABLE REDUCE_MAX RELU RELU6 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR
 ROUND RSQRT SELECT_V2 SHAPE SIN SLICE SOFTMAX SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE
 SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM SVDF TANH TRANSPOSE TRANSPOSE_CONV UNPACK VAR_HANDLE WHILE ZEROS_LIKE
-""".split()
+"""
 
 #: operator -> method of MicroMutableOpResolver that registers it.
-METHODS = {name: "Add" + "".join(word.capitalize() for word in name.split("_")) for name in _REGULAR} | _IRREGULAR
+METHODS = {
+    name: "Add" + "".join(word.capitalize() for word in name.split("_")) for name in _REGULAR.split()
+} | _IRREGULAR
 
 
 def resolver_methods(operators: Sequence[str]) -> list[str]:
