@@ -11,12 +11,13 @@ EDGE_FILES := $(CURDIR)/build/edge
 # tflite-runtime 2.14.0 has no wheel for a later Python, kzoo takes no earlier one.
 EDGE_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
 
-.PHONY: help quickstart test test-edge lint format typecheck bench docs lock clean
+.PHONY: help quickstart test test-edge test-web web-tools lint format typecheck bench docs lock clean
 
 help:
 	@echo "make quickstart  install, train resnet18 on digits, export int8, verify, benchmark"
 	@echo "make test        the whole test suite"
 	@echo "make test-edge   .tflite files on tflite-runtime, in an environment without TensorFlow (Python 3.11)"
+	@echo "make test-web    the web kit in headless Chromium (needs node and npm; make web-tools fetches LiteRT.js)"
 	@echo "make lint        ruff; make format rewrites"
 	@echo "make typecheck   mypy on the installed package"
 	@echo "make bench       measure kzoo against its peers"
@@ -48,6 +49,17 @@ $(EDGE_VENV)/stamp: requirements-edge.lock setup.cfg pyproject.toml
 	$(EDGE_BIN)/python -m pip --quiet --disable-pip-version-check install --requirement requirements-edge.lock
 	PYTHONWARNINGS=ignore $(EDGE_BIN)/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation --editable .
 	@touch $@
+
+tests/web/node_modules/stamp: tests/web/package-lock.json
+	npm ci --prefix tests/web --no-audit --no-fund
+	@touch $@
+
+# What the tests of the web kit skip without.
+web-tools: tests/web/node_modules/stamp
+	command -v chromium || command -v chromium-browser || command -v google-chrome || (echo "install Chromium, as with apt-get install chromium" >&2; false)
+
+test-web: $(VENV)/dev.stamp web-tools
+	$(BIN)/python -m pytest tests/export/test_kit_web.py
 
 # The main environment makes the files and their answers; a device has only these.
 test-edge: $(VENV)/dev.stamp $(EDGE_VENV)/stamp

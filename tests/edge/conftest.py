@@ -56,13 +56,16 @@ def inputs_of(folder: Path, name: str) -> list[str]:
 
 
 def make(run: kzoo.Run, sequence_run: kzoo.Run, folder: Path) -> dict[str, Any]:
-    """Export both runs, float and int8, and write down how ai-edge-litert answers."""
+    """Export both runs, float and int8, with their kits, and write down how ai-edge-litert answers."""
+    from kzoo.export.kits import write_kit  # needs jinja2, which a device does not have
+
     write_inputs(folder)
     answers = {}
     for name, source in (("cnn", run), ("lstm", sequence_run)):
         for quantize in ("fp32", "int8"):
             file = f"{name}.{quantize}.tflite"
-            kzoo.export_model(source, folder / file, quantize=quantize, overwrite=True)
+            result = kzoo.export_model(source, folder / file, quantize=quantize, overwrite=True)
+            write_kit(result, "rpi", folder / f"kit-{file}")
             answers[file] = answers_to(folder, file)
     return answers
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,6 +93,26 @@ def test_evaluate_measures_the_same(
     for figure in ("accuracy", "top5", "f1"):
         assert ours[figure] == pytest.approx(theirs[figure], abs=1 - SAME_FIRST_CLASS)
     assert ours["accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_python_kit_answers_as_kzoo(
+    edge_files: Path, expected: dict[str, Any], inputs: Callable[[str], list[str]], tmp_path: Path, file: str
+) -> None:
+    """From a folder of its own, without kzoo: its program, the model, the labels."""
+    kit = tmp_path / "kit"
+    shutil.copytree(edge_files / f"kit-{file}", kit)
+    (kit / "kzoo.py").write_text("raise ImportError('a kit needs no kzoo')")
+    paths = [str(edge_files / name) for name in inputs(file)]
+    command = [sys.executable, str(kit / "classify.py"), *paths, "--top", "10", "--json"]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    theirs = kzoo.predict(edge_files / file, paths, top=10)
+    for ours, kzoos, other in zip(json.loads(finished.stdout), theirs, expected[file]["predict"], strict=True):
+        # The same runtime, the same pictures: the same numbers.
+        assert ours["answer"] == [list(pair) for pair in zip(kzoos.classes, kzoos.probabilities, strict=True)]
+        shares = dict(zip(other["classes"], other["probabilities"], strict=True))
+        assert dict(ours["answer"]) == pytest.approx(shares, abs=allowed(expected[file]))
 
 
 def test_benchmark_says_which_runtime_it_timed(run_kzoo: Callable[..., Any], edge_files: Path) -> None:
