@@ -112,10 +112,10 @@ def _check_type(tensor: TensorFacts) -> None:
 def _input(result: ExportResult, given: TensorFacts) -> tuple[str, tuple[int, ...], str]:
     """Kind, shape and fit: as they were recorded, or as the tensor's axes say."""
     shape = given.shape[1:]
-    recorded: Any = result.details.get("input") or {}
-    kind = recorded.get("kind") or {3: "image", 2: "sequence"}.get(len(shape))
+    recorded: dict[str, Any] = result.details.get("input") or {}
+    kind = str(recorded.get("kind") or {3: "image", 2: "sequence"}.get(len(shape)))
     axes = {"image": 3, "sequence": 2}.get(kind)
-    fit = recorded.get("fit") or "crop"
+    fit = str(recorded.get("fit") or "crop")
     if axes != len(shape) or fit not in FITS or tuple(recorded.get("shape") or shape) != shape:
         raise ExportError(
             f"Expected an image (height, width, channels) or a sequence (steps, features) for a device kit. "
