@@ -5,11 +5,19 @@ BIN := $(VENV)/bin
 STAGE := build/typecheck
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help quickstart test lint format typecheck bench docs lock clean
+EDGE_VENV := .venv-edge
+EDGE_BIN := $(EDGE_VENV)/bin
+EDGE_FILES := $(CURDIR)/build/edge
+# tflite-runtime 2.14.0 has no wheel for a later Python, kzoo takes no earlier one.
+EDGE_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
+
+.PHONY: help quickstart test test-edge test-web web-tools lint format typecheck bench docs lock clean
 
 help:
 	@echo "make quickstart  install, train resnet18 on digits, export int8, verify, benchmark"
 	@echo "make test        the whole test suite"
+	@echo "make test-edge   .tflite files on tflite-runtime, in an environment without TensorFlow (Python 3.11)"
+	@echo "make test-web    the web kit in headless Chromium (needs node and npm; make web-tools fetches LiteRT.js)"
 	@echo "make lint        ruff; make format rewrites"
 	@echo "make typecheck   mypy on the installed package"
 	@echo "make bench       measure kzoo against its peers"
@@ -34,6 +42,30 @@ quickstart: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+$(EDGE_VENV)/stamp: requirements-edge.lock setup.cfg pyproject.toml
+	$(EDGE_PYTHON) -c 'import sys; sys.exit(None if sys.version_info[:2] == (3, 11) else "tflite-runtime 2.14.0 needs Python 3.11 and this is %d.%d; name one with make test-edge EDGE_PYTHON=/path/to/python3.11" % sys.version_info[:2])'
+	test -x $(EDGE_BIN)/python || $(EDGE_PYTHON) -m venv $(EDGE_VENV)
+	$(EDGE_BIN)/python -m pip --quiet --disable-pip-version-check install --requirement requirements-edge.lock
+	PYTHONWARNINGS=ignore $(EDGE_BIN)/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+tests/web/node_modules/stamp: tests/web/package-lock.json
+	npm ci --prefix tests/web --no-audit --no-fund
+	@touch $@
+
+# What the tests of the web kit skip without.
+web-tools: tests/web/node_modules/stamp
+	command -v chromium || command -v chromium-browser || command -v google-chrome || (echo "install Chromium, as with apt-get install chromium" >&2; false)
+
+test-web: $(VENV)/dev.stamp web-tools
+	$(BIN)/python -m pytest tests/export/test_kit_web.py
+
+# The main environment makes the files and their answers; a device has only these.
+test-edge: $(VENV)/dev.stamp $(EDGE_VENV)/stamp
+	rm -rf $(EDGE_FILES)
+	KZOO_EDGE_FILES=$(EDGE_FILES) $(BIN)/python -m pytest tests/edge
+	KZOO_EDGE_FILES=$(EDGE_FILES) KZOO_EDGE_RUNTIME=tflite-runtime $(EDGE_BIN)/python -m pytest tests/edge
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -60,6 +92,8 @@ lock:
 		setup.cfg --output-file requirements.lock
 	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --constraint constraints.txt \
 		--constraint requirements.lock --extra dev --extra docs setup.cfg --output-file requirements-dev.lock
+	uv pip compile --python-version 3.11 --no-header --no-annotate tests/edge/requirements.in \
+		--output-file requirements-edge.lock
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

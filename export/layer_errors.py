@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from .graph import layers_in_name
-from .runtime import LiteModel
+from .runtime import AUTO, LiteModel
 from .tflite_file import TensorInfo
 
 
@@ -60,7 +60,7 @@ class _Sums:
 
 
 def layer_errors(
-    quantised: Path, twin: Path, samples: Mapping[str, np.ndarray], *, runtime: str = "litert"
+    quantised: Path, twin: Path, samples: Mapping[str, np.ndarray], *, runtime: str = AUTO
 ) -> tuple[LayerError, ...]:
     """Run both files on the same samples and compare what every operator gives.
 

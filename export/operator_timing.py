@@ -22,7 +22,7 @@ import numpy as np
 
 from .file_macs import operator_macs
 from .flatbuffer_edit import constant_tensors, with_operators
-from .runtime import LiteModel, noise, open_interpreter
+from .runtime import AUTO, LiteModel, noise, open_interpreter
 from .tflite_file import TFLiteFile
 
 _WARM_UP_RUNS = 3
@@ -101,7 +101,7 @@ class _Timed:
         return statistics.median(self.seconds)
 
 
-def profile_operators(path: str | os.PathLike[str], *, threads: int = 1, runtime: str = "litert") -> OperatorProfile:
+def profile_operators(path: str | os.PathLike[str], *, threads: int = 1, runtime: str = AUTO) -> OperatorProfile:
     """Time every operator of a file alone.
 
     Args:

@@ -19,9 +19,10 @@ from kzoo.errors import UsageError
 from .arena import ArenaPlan, plan_arena
 from .arithmetic import Arithmetic, Place, arithmetic, computed_dtype, operators
 from .compatibility import Refusal, refusal, shapes_at_run_time, tensors_of
+from .runtime import installed_runtime
 from .targets import TARGETS, XNNPACK, Target, find_target, runtime_since, support
 from .tflite_file import TFLiteFile, read_tflite
-from .trial import Trial, installed_runtime, try_file
+from .trial import Trial, try_file
 
 Runs = Literal["runs", "partly", "no"]
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import gzip
 import importlib
+import importlib.util
 import os
 import threading
 import warnings
@@ -28,6 +29,9 @@ RUNTIMES: Mapping[str, tuple[str, str]] = {
     ),
 }
 
+#: The value of `runtime` that takes the first of them that is installed.
+AUTO = "auto"
+
 #: One array of samples for a model of one input; otherwise one a input, in order or by name.
 Inputs = np.ndarray | tuple[np.ndarray, ...] | Mapping[str, np.ndarray]
 
@@ -42,7 +46,8 @@ class LiteModel:
 
     Args:
         path: the file.
-        runtime: `"litert"` (the package ai-edge-litert) or `"tflite-runtime"`.
+        runtime: `"litert"` (the package ai-edge-litert), `"tflite-runtime"`, or `"auto"`, the first of them that is
+            installed. The attribute of that name says which it is.
         threads: threads of the interpreter.
         keep_tensors: keep what every operator gives, for `trace`; slower, without XNNPACK.
 
@@ -56,13 +61,13 @@ class LiteModel:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, runtime: str = "litert", threads: int = 1, keep_tensors: bool = False
+        self, path: str | os.PathLike[str], *, runtime: str = AUTO, threads: int = 1, keep_tensors: bool = False
     ) -> None:
         self.path = Path(path)
-        self.runtime = runtime
+        self.runtime = chosen_runtime(runtime)
         self.threads = threads
         self.file: TFLiteFile = read_tflite(self.path)
-        load_runtime(runtime)
+        load_runtime(self.runtime)
         if self.file.custom_operators:
             raise ExportError(
                 f"Expected builtin operators only. Received: {', '.join(self.file.custom_operators)} in {self.path}, "
@@ -70,10 +75,10 @@ class LiteModel:
             )
         try:
             self._interpreter = open_interpreter(
-                runtime, threads=threads, keep_tensors=keep_tensors, model_path=str(self.path)
+                self.runtime, threads=threads, keep_tensors=keep_tensors, model_path=str(self.path)
             )
         except (ValueError, RuntimeError) as error:
-            raise ExportError(f"{runtime} cannot run {self.path}: {_first_line(error)}") from error
+            raise ExportError(f"{self.runtime} cannot run {self.path}: {_first_line(error)}") from error
         self._inputs, self._outputs = self._bind()
 
     def _bind(self) -> tuple[dict[str, int], dict[str, int]]:
@@ -245,10 +250,32 @@ class LiteModel:
         return np.asarray(np.clip(levels, limits.min, limits.max), dtype)
 
 
+def installed_runtime() -> str | None:
+    """The first of `RUNTIMES` that is installed here, None where none is."""
+    for name, (module, _) in RUNTIMES.items():
+        # The package alone is looked for: importing its interpreter takes a while.
+        if importlib.util.find_spec(module.split(".")[0]) is not None:
+            return name
+    return None
+
+
+def chosen_runtime(runtime: str) -> str:
+    """The runtime itself, or for `"auto"` the one that is installed.
+
+    Raises:
+        ExportError: none is.
+    """
+    chosen = installed_runtime() if runtime == AUTO else runtime
+    if chosen is None:
+        ways = "; or ".join(installation for _, installation in RUNTIMES.values())
+        raise ExportError(f"Expected a runtime for .tflite files. Received: none is installed. Install one: {ways}.")
+    return chosen
+
+
 def load_runtime(runtime: str) -> Any:
     """The interpreter class of a runtime, imported."""
     if runtime not in RUNTIMES:
-        raise UsageError(f"Unknown runtime {runtime!r}. {nearest(runtime, RUNTIMES)}")
+        raise UsageError(f"Unknown runtime {runtime!r}. {nearest(runtime, (*RUNTIMES, AUTO))}")
     module, installation = RUNTIMES[runtime]
     try:
         return importlib.import_module(module).Interpreter

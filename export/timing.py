@@ -83,14 +83,14 @@ class BenchmarkResult:
 
 
 def benchmark(
-    path: str | os.PathLike[str], *, threads: int = 1, runs: int = 200, runtime: str = "litert"
+    path: str | os.PathLike[str], *, threads: int = 1, runs: int = 200, runtime: str = "auto"
 ) -> BenchmarkResult:
     """Time one file. See `benchmark_many`."""
     return benchmark_many([path], threads=threads, runs=runs, runtime=runtime)[0]
 
 
 def benchmark_many(
-    paths: Sequence[str | os.PathLike[str]], *, threads: int = 1, runs: int = 200, runtime: str = "litert"
+    paths: Sequence[str | os.PathLike[str]], *, threads: int = 1, runs: int = 200, runtime: str = "auto"
 ) -> list[BenchmarkResult]:
     """Time several files side by side: after a warm-up, in turns, on noise, batch 1.
 
@@ -98,7 +98,7 @@ def benchmark_many(
         paths: the files.
         threads: threads of the runtime.
         runs: timed runs of each file; a file that needs more than 10 s for them is timed less often.
-        runtime: `"litert"` or `"tflite-runtime"`.
+        runtime: `"litert"`, `"tflite-runtime"`, or the one that is installed (`"auto"`).
 
     Returns:
         One result a file, in the order of `paths`.

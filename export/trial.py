@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .runtime import RUNTIMES
 from .tflite_file import TFLiteFile
 
 #: The name of the node that stands for the operators a delegate has taken over. XNNPACK is the only one that a runtime
@@ -37,14 +36,6 @@ class Trial:
     release: str
     problem: str | None
     partitions: tuple[tuple[int, ...], ...] | None
-
-
-def installed_runtime() -> str | None:
-    """The runtime that is installed; LiteRT where both are."""
-    for name, (module, _) in RUNTIMES.items():
-        if importlib.util.find_spec(module.split(".")[0]):
-            return name
-    return None
 
 
 def try_file(file: TFLiteFile, runtime: str, *, timeout: float = 120) -> Trial:

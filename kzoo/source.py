@@ -89,12 +89,12 @@ class Source:
         return match_classes(dataset, self.classes)
 
 
-def open_source(source: Any, *, runtime: str = "litert", threads: int = 1) -> Source:
+def open_source(source: Any, *, runtime: str = "auto", threads: int = 1) -> Source:
     """Open what a command takes as RUN.
 
     Args:
         source: A run directory, a `.keras` or `.tflite` file, a `Run`, or a `keras.Model`.
-        runtime: What runs a `.tflite`.
+        runtime: What runs a `.tflite`: `"litert"`, `"tflite-runtime"`, or the one that is installed (`"auto"`).
         threads: Of that runtime.
 
     Raises:

@@ -10,7 +10,11 @@ import click
 from .terminal import load_keras, printable, show_facts, show_json
 
 RUNTIME = click.option(
-    "--runtime", type=click.Choice(["litert", "tflite-runtime"]), default="litert", help="What runs a .tflite file."
+    "--runtime",
+    type=click.Choice(["auto", "litert", "tflite-runtime"]),
+    default="auto",
+    show_default=True,
+    help="What runs a .tflite file; auto: the one that is installed.",
 )
 
 

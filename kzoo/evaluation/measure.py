@@ -13,16 +13,14 @@ from kzoo.source import BATCH, open_source
 from .metrics import Metrics, compute_metrics
 
 
-def evaluate(
-    source: Any, data: Any = None, *, split: str = "test", runtime: str = "litert", threads: int = 1
-) -> Metrics:
+def evaluate(source: Any, data: Any = None, *, split: str = "test", runtime: str = "auto", threads: int = 1) -> Metrics:
     """Measure a model on a split.
 
     Args:
         source: A run, a `.keras` or `.tflite` file, or a `keras.Model`.
         data: Name, path or arrays. Default: the data the model was trained on, split as it was then.
         split: `"train"`, `"val"` or `"test"`.
-        runtime: What runs a `.tflite`.
+        runtime: What runs a `.tflite`: `"litert"`, `"tflite-runtime"`, or the one that is installed (`"auto"`).
         threads: Of that runtime.
 
     Raises:

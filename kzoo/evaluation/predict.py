@@ -33,7 +33,7 @@ class Prediction:
 
 
 def predict(
-    source: Any, inputs: Iterable[str | Path], *, top: int = 5, runtime: str = "litert", threads: int = 1
+    source: Any, inputs: Iterable[str | Path], *, top: int = 5, runtime: str = "auto", threads: int = 1
 ) -> list[Prediction]:
     """Classify single files.
 
@@ -41,7 +41,7 @@ def predict(
         source: A run, a `.keras` or `.tflite` file, or a `keras.Model`.
         inputs: Image files, or `.npy` arrays of the model's input shape.
         top: How many classes to name at most.
-        runtime: What runs a `.tflite`.
+        runtime: What runs a `.tflite`: `"litert"`, `"tflite-runtime"`, or the one that is installed (`"auto"`).
         threads: Of that runtime.
 
     Raises:

@@ -134,6 +134,17 @@ def test_missing_runtime_says_how_to_install_it(exports: Exports, monkeypatch: p
         LiteModel(exports.cnn_int8.path, runtime="tflite-runtime")
 
 
+def test_the_runtime_that_is_there_is_taken(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LiteModel(exports.cnn_int8.path).runtime == "litert"
+    # Where only the second one is, and where none is.
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "ai_edge_litert" else object())
+    with pytest.raises(ExportError, match="The runtime tflite-runtime is not installed"):
+        LiteModel(exports.cnn_int8.path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ExportError, match=r"none is installed. Install one: pip install ai-edge-litert; or pip inst"):
+        LiteModel(exports.cnn_int8.path)
+
+
 def test_running_and_timing_import_no_training_framework(exports: Exports) -> None:
     """Nor pydantic: a device has NumPy and a runtime. Nothing is written to the terminal."""
     code = """
