@@ -15,6 +15,7 @@ import numpy as np
 
 from kzoo.errors import ExportError, UsageError
 
+from .arena import plan_arena
 from .file_macs import count_file_macs
 from .runtime import LiteModel
 
@@ -64,6 +65,7 @@ class BenchmarkResult:
         macs: multiply-accumulates of one run.
         uncounted: operators whose multiply-accumulates the file does not say, loops for one.
         ratio: time in proportion to the first file's, None for the first file.
+        arena: bytes that a microcontroller plans for the tensors, see `plan_arena`.
     """
 
     path: Path
@@ -80,6 +82,7 @@ class BenchmarkResult:
     macs: int
     uncounted: tuple[str, ...]
     ratio: Ratio | None
+    arena: int
 
 
 def benchmark(
@@ -167,6 +170,7 @@ def _result(model: LiteModel, turns: list[list[float]], ratio: Ratio | None) -> 
         macs=macs.macs,
         uncounted=macs.uncounted,
         ratio=ratio,
+        arena=plan_arena(model.file).size,
     )
 
 

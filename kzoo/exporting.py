@@ -11,7 +11,8 @@ import numpy as np
 
 from kzoo import export
 from kzoo.data import Dataset, Split
-from kzoo.errors import UsageError
+from kzoo.errors import ExportError, UsageError, nearest
+from kzoo.export.kits import Platform, write_kit
 from kzoo.source import Source, open_source
 
 if TYPE_CHECKING:
@@ -23,6 +24,30 @@ VERIFICATION_SAMPLES = 2000
 
 
 @dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where a file is to run: the runtime or delegate it must suit, the kit it gets, its inputs in an integer file."""
+
+    runtime: str | None = None
+    kit: Platform | None = None
+    io: IoType | None = None
+
+
+#: What `target` names.
+PLACES: Mapping[str, _Place] = {
+    "litert": _Place("litert"),
+    "tflite-runtime": _Place("tflite-runtime"),
+    "nnapi": _Place("nnapi"),
+    "gpu": _Place("gpu"),
+    "tflm": _Place("tflm", kit="tflm"),
+    "android": _Place("litert", kit="android"),
+    "ios": _Place("litert", kit="ios"),
+    # LiteRT.js takes floats only.
+    "web": _Place("litert", kit="web", io="float32"),
+    "rpi": _Place("litert", kit="rpi"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
 class _Samples:
     """What a file is calibrated and verified with, and what the sidecar says of it."""
 
@@ -31,6 +56,8 @@ class _Samples:
     labels: np.ndarray | None
     names: tuple[str, ...] | None
     details: dict[str, Any]
+    description: str = ""
+    version: str = ""
 
 
 def export_model(
@@ -41,6 +68,8 @@ def export_model(
     io: IoType | None = None,
     per_tensor: PerTensor | None = None,
     keep_float: Sequence[str] = (),
+    target: str | None = None,
+    min_runtime: str | None = None,
     data: Any = None,
     max_drop: float = 0.01,
     calibration_samples: int = CALIBRATION_SAMPLES,
@@ -66,6 +95,10 @@ def export_model(
         per_tensor: Which layers' weights have one step a tensor: `"none"`, `"dense"` or `"all"`. Default: none of them,
             but dense ones where a GRU is written out step by step.
         keep_float: Names of layers that an int8 file computes in float32.
+        target: Where the file must run: `"litert"`, `"tflite-runtime"`, `"tflm"`, `"nnapi"` or `"gpu"`, see
+            `kzoo.check`. With `"tflm"`, `"android"`, `"ios"`, `"web"` or `"rpi"` a kit is written beside the file, see
+            `kit_folder`: the file with a small, complete program for that platform.
+        min_runtime: The oldest TensorFlow Lite runtime that must run the file, such as `"2.14"`.
         data: A dataset's name or path, or arrays `(x, y)`. Default: the data of the run. An array `x` alone is split in
             two, for calibration and for verification by top-1 agreement. For a model of several inputs `x` is a mapping
             by input name, alone or with labels as `(x, y)`.
@@ -91,32 +124,64 @@ def export_model(
     model = source if opened is None else opened.model
     if model is None:
         raise UsageError(f"Expected a run or a .keras file to export, received {source}, which is exported already.")
-    target = Path(path) if path is not None else _default_path(opened, source, quantize)
-    if target.suffix != ".tflite":
-        raise UsageError(f"Expected a file name that ends in .tflite, received {target}. Choose another with --out.")
+    file = Path(path) if path is not None else _default_path(opened, source, quantize)
+    if file.suffix != ".tflite":
+        raise UsageError(f"Expected a file name that ends in .tflite, received {file}. Choose another with --out.")
+    place = _find_place(target)
+    if place.kit:
+        _check_kit(kit_folder(file, place.kit))
     if opened is None or isinstance(data, np.ndarray):
-        samples = _from_arrays(data)
+        samples = _from_arrays(data, {} if opened is None else _model_facts(opened))
     else:
         samples = _from_dataset(opened, opened.dataset(data), calibration_samples, seed)
-    return export.export_model(
+    result = export.export_model(
         model,
-        target,
+        file,
         quantize=quantize,
-        io=io,
+        io=place.io if io is None and quantize in ("int8", "int16x8") else io,
         per_tensor=per_tensor,
         keep_float=keep_float,
+        target=place.runtime,
+        min_runtime=min_runtime,
         calibration=samples.calibration,
         calibration_samples=calibration_samples,
         verification=(samples.inputs, samples.labels),
         names=samples.names,
         max_drop=max_drop,
         classes=None if opened is None else opened.classes,
+        description=samples.description,
+        version=samples.version,
         details=samples.details,
         layer_report=layer_report,
         overwrite=overwrite,
         timeout=timeout,
         memory_limit=memory_limit,
     )
+    if place.kit:
+        write_kit(result, place.kit, kit_folder(result.path, place.kit))
+    return result
+
+
+def kit_folder(file: Path, platform: str) -> Path:
+    """Where the kit of an exported file lies: `model.int8.tflite` has that for Android in `model.int8.android`."""
+    return file.with_suffix(f".{platform}")
+
+
+def _find_place(target: str | None) -> _Place:
+    if target is None:
+        return _Place()
+    if target not in PLACES:
+        raise UsageError(f"Unknown target {target!r}. {nearest(target, PLACES)}")
+    return PLACES[target]
+
+
+def _check_kit(folder: Path) -> None:
+    """Found now and not when the file is done."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ExportError(
+            f"Expected a free place for the kit, received {folder}, which exists. Move it away, or choose another "
+            "--out."
+        )
 
 
 def _takes_arrays_only(source: Any, data: Any) -> bool:
@@ -128,10 +193,10 @@ def _takes_arrays_only(source: Any, data: Any) -> bool:
     return len(shapes) != 1 or shapes[0] not in (3, 4) or not one_classifier
 
 
-def _from_arrays(data: Any) -> _Samples:
+def _from_arrays(data: Any, facts: Mapping[str, Any]) -> _Samples:
     """Every other sample calibrates, the others verify: the order of arrays often is by class."""
     inputs, labels = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
-    details = {"sampling": {"calibration_split": "every other", "verification_split": "the others"}}
+    details = {**facts, "sampling": {"calibration_split": "every other", "verification_split": "the others"}}
 
     def part(start: int) -> Any:
         if isinstance(inputs, Mapping):
@@ -159,6 +224,8 @@ def _from_dataset(opened: Source, dataset: Dataset, calibration_samples: int, se
         labels=dataset.val.labels[chosen],
         names=tuple(dataset.val.name(int(index)) for index in chosen),
         details=_details(opened, dataset, seed),
+        description=f"{opened.model.name} for {len(opened.classes)} classes of {dataset.name}",
+        version=opened.run.path.name if opened.run is not None else "",
     )
 
 
@@ -184,8 +251,7 @@ def _load(split: Split, chosen: Sequence[int] | np.ndarray) -> np.ndarray:
 def _details(opened: Source, dataset: Dataset, seed: int) -> dict[str, Any]:
     """What the sidecar says so that the file can be evaluated and fed without the run."""
     details: dict[str, Any] = {
-        "model": opened.model.name,
-        "input": {"kind": opened.input.kind, "shape": list(opened.input.shape), "fit": opened.input.fit},
+        **_model_facts(opened),
         "dataset": {"source": dataset.source, "fingerprint": dataset.fingerprint},
         "sampling": {"seed": seed, "calibration_split": "train", "verification_split": "val"},
     }
@@ -193,3 +259,10 @@ def _details(opened: Source, dataset: Dataset, seed: int) -> dict[str, Any]:
         details["run"] = opened.run.path.name
         details["data"] = dataclasses.asdict(opened.origin)
     return details
+
+
+def _model_facts(opened: Source) -> dict[str, Any]:
+    return {
+        "model": opened.model.name,
+        "input": {"kind": opened.input.kind, "shape": list(opened.input.shape), "fit": opened.input.fit},
+    }

@@ -26,8 +26,10 @@ LABELS = "labels.txt"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 REPORT = "report.html"
+_KITS = tuple(f"model.*.{platform}" for platform in ("tflm", "android", "ios", "web", "rpi"))
 # All that kzoo writes into a run, as patterns; run.json last, so that until then it is a run.
-_OWN = (MODEL, RECIPE, HISTORY, METRICS, LABELS, CHECKPOINTS, TENSORBOARD, REPORT, "plots", "model.*.tflite*", INFO)
+_FILES = (MODEL, RECIPE, HISTORY, METRICS, LABELS, CHECKPOINTS, TENSORBOARD, REPORT, "plots")
+_OWN = (*_FILES, "model.*.tflite*", *_KITS, INFO)
 
 
 class DataFacts(BaseModel):

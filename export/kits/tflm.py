@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kzoo.errors import ExportError, UsageError
+from kzoo.errors import ExportError
 
 _BYTES_A_LINE = 16
 
@@ -51,20 +51,6 @@ def resolver_methods(operators: Sequence[str]) -> list[str]:
             "Replace the layers they come from."
         )
     return [METHODS[name] for name in operators]
-
-
-def check_arena(arena_bytes: int | None) -> int:
-    """The size of the arena, which only the caller knows.
-
-    Raises:
-        UsageError: none was given, or it is not above zero.
-    """
-    if arena_bytes is None or arena_bytes < 1:
-        raise UsageError(
-            f"Expected the bytes of the tensor arena for a tflm kit. Received: arena_bytes={arena_bytes}. "
-            "Plan it from the file."
-        )
-    return arena_bytes
 
 
 def array_lines(path: Path) -> list[str]:

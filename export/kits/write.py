@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import jinja2
 
 from kzoo.errors import ExportError, UsageError, nearest
+from kzoo.export.arena import plan_arena
+from kzoo.export.tflite_file import read_tflite
 
 from .facts import INTEGERS, KitFacts, facts_of
 from .literals import FILTERS
-from .tflm import array_lines, check_arena, resolver_methods
+from .tflm import array_lines, resolver_methods
 
 if TYPE_CHECKING:
     from kzoo.export.result import ExportResult
@@ -36,9 +38,7 @@ _MODEL: Mapping[str, str] = {
 _IMAGES_ONLY = frozenset({"Resample.kt.j2", "Resample.swift.j2", "resample.js.j2"})
 
 
-def write_kit(
-    result: ExportResult, platform: Platform, folder: str | os.PathLike[str], *, arena_bytes: int | None = None
-) -> tuple[Path, ...]:
+def write_kit(result: ExportResult, platform: Platform, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
     """Write a `.tflite` file with a small, complete program that does this model's preprocessing.
 
     Args:
@@ -46,14 +46,13 @@ def write_kit(
         platform: `"tflm"` (C++ for TensorFlow Lite Micro), `"android"` (Kotlin), `"ios"` (Swift), `"web"` (JavaScript
             with LiteRT.js) or `"rpi"` (Python).
         folder: the kit; made here. It is there whole or not at all.
-        arena_bytes: for `"tflm"`: bytes of the tensor arena.
 
     Returns:
         The files written, sorted.
 
     Raises:
         ExportError: the folder holds something, the file is not that of `result`, or the platform cannot run it.
-        UsageError: an unknown platform, or `"tflm"` without `arena_bytes`.
+        UsageError: an unknown platform.
 
     Example:
         >>> write_kit(kzoo.export_model(run, quantize="int8"), "rpi", "kits/rpi")
@@ -66,7 +65,7 @@ def write_kit(
     values: dict[str, Any] = {"facts": facts, "model_path": _MODEL.get(platform), "limits": INTEGERS}
     if platform == "tflm":
         values |= {
-            "arena_bytes": check_arena(arena_bytes),
+            "arena_bytes": plan_arena(read_tflite(result.path)).suggested,
             "methods": resolver_methods(facts.operators),
             "lines": array_lines(result.path),
             "model_size": result.path.stat().st_size,

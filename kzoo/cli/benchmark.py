@@ -58,7 +58,7 @@ def benchmark(
             _show_operators(profile, table)
     timed = sorted({result.runs for result in results})
     condition = (
-        f"{runtime}, {threads} {'thread' if threads == 1 else 'threads'}, batch 1, "
+        f"{results[0].runtime}, {threads} {'thread' if threads == 1 else 'threads'}, batch 1, "
         f"{'–'.join(map(str, dict.fromkeys((timed[0], timed[-1]))))} runs after a warm-up"
         f"{f', files in {printable(str(files[0].parent))}' if together else ''}"
     )
@@ -98,10 +98,11 @@ def _show_times(names: list[str], results: list[BenchmarkResult], table: Table) 
             f"{result.size:,} B",
             f"{result.gzip_size:,} B",
             "unknown" if result.peak_memory is None else f"{result.peak_memory / 1e6:,.1f} MB",
+            f"{result.arena:,} B",
         )
         for name, result in zip(names, results, strict=True)
     ]
-    columns = ("file", "MACs", "size", "gzipped", "peak memory")
+    columns = ("file", "MACs", "size", "gzipped", "peak memory", "arena")
     table(columns, sizes, right=columns[1:])
 
 

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .terminal import load_keras, say, show_json
+from .terminal import load_keras, printable, say, show_json
 
 if TYPE_CHECKING:
     from kzoo.export import ExportResult, LayerError, TensorFacts
+
+
+#: As kzoo.exporting.PLACES, which is not imported before a model is exported.
+TARGETS = ("litert", "tflite-runtime", "nnapi", "gpu", "tflm", "android", "ios", "web", "rpi")
 
 
 @click.command()
@@ -34,6 +38,12 @@ if TYPE_CHECKING:
     help="Layers whose weights get one step a tensor, not one a channel: for older runtimes and some accelerators.",
 )
 @click.option("--keep-float", multiple=True, metavar="LAYER", help="Leave this layer of an int8 file in float.")
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    help="Where the file must run. tflm, android, ios, web and rpi write a kit with a program beside it.",
+)
+@click.option("--min-runtime", metavar="V", help="Oldest TensorFlow Lite that must run the file, as in 2.14.")
 @click.option("--data", help="Other data to calibrate and verify on. Default: the run's own.")
 @click.option(
     "--calibration-samples", type=click.IntRange(1), default=256, show_default=True, help="Out of the training split."
@@ -73,10 +83,11 @@ def export(
 
     \b
     kzoo export runs/resnet18.digits-1 --quantize int8
+    kzoo export runs/resnet18.digits-1 --quantize int8 --target android
     kzoo export runs/resnet18.digits-1 --quantize int8 --layer-report --keep-float predictions
     """
     load_keras()
-    from kzoo.exporting import export_model
+    from kzoo.exporting import export_model, kit_folder
 
     result = export_model(
         run,
@@ -92,6 +103,9 @@ def export(
         return
     for line in _summary(result):
         say(line)
+    kit = kit_folder(result.path, options["target"] or "none")
+    if kit.is_dir():
+        say(f"kit    {printable(str(kit))}: its README says how to build it")
     if result.layers is not None:
         for line in _layer_report(result.layers):
             say(line)
@@ -105,6 +119,7 @@ def _summary(result: ExportResult) -> list[str]:
         *(f"input  {_tensor(each)}" for each in result.inputs),
         *(f"output {_tensor(each)}" for each in result.outputs),
         f"operators {', '.join(f'{each.count} {each.name}' for each in result.operators)}",
+        f"needs TensorFlow Lite {result.min_runtime_version}, arena {result.arena:,} bytes{_partitions(result)}",
     ]
     if result.float_operators:
         lines.append(f"in float  {', '.join(map(str, result.float_operators))}")
@@ -123,6 +138,11 @@ def _summary(result: ExportResult) -> list[str]:
     if result.stateful:
         lines.append("the file keeps its state between calls: call reset_all_variables() between independent inputs")
     return lines
+
+
+def _partitions(result: ExportResult) -> str:
+    count = result.xnnpack_partitions
+    return "" if count is None else f", {count} XNNPACK partition{'' if count == 1 else 's'}"
 
 
 def _worst_class(result: ExportResult) -> str:

@@ -20,14 +20,14 @@ from PIL import Image
 
 from kzoo.data import InputSpec, decode_image
 from kzoo.errors import ExportError, UsageError
-from kzoo.export import ExportResult, OperatorCount, TensorFacts
+from kzoo.export import ExportResult, OperatorCount, TensorFacts, read_tflite
+from kzoo.export.arena import plan_arena
 from kzoo.export.kits import PLATFORMS, write_kit
 from kzoo.export.kits.tflm import METHODS
 
 if TYPE_CHECKING:
     from .conftest import Exports
 
-ARENA = 12_345
 STUB = Path(__file__).with_name("tflm_stub")
 # What each language could take for something else.
 NASTY = (
@@ -61,7 +61,7 @@ def of(result: ExportResult, shape: tuple[int, ...], fit: str = "crop", **change
 
 
 def kit(result: ExportResult, platform: Any, folder: Path) -> Path:
-    write_kit(result, platform, folder, arena_bytes=ARENA)
+    write_kit(result, platform, folder)
     return folder
 
 
@@ -88,7 +88,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "platform"), CASES)
 def test_a_kit_is_whole_and_true_to_its_file(exports: Exports, tmp_path: Path, name: str, platform: Any) -> None:
     result = exports.each()[name]
-    files = write_kit(result, platform, tmp_path / "kits" / "one", arena_bytes=ARENA)
+    files = write_kit(result, platform, tmp_path / "kits" / "one")
     assert files == tuple(sorted(path for path in (tmp_path / "kits" / "one").rglob("*") if path.is_file()))
     assert [path.name for path in (tmp_path / "kits").iterdir()] == ["one"]
     assert {"README.md"} < {path.name for path in files}
@@ -179,8 +179,6 @@ def test_what_no_kit_can_serve_is_refused(exports: Exports, tmp_path: Path) -> N
     ):
         with pytest.raises(error, match=words):
             kit(cnn.model_copy(update=changes), platform, tmp_path / "kit")
-    with pytest.raises(UsageError, match="arena_bytes=None"):
-        write_kit(cnn, "tflm", tmp_path / "kit")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -261,7 +259,8 @@ def test_a_tflm_kit_compiles_and_runs(exports: Exports, tmp_path: Path, name: st
     subprocess.run([*strict, *integer, f"-I{STUB}", *programs, "-o", tmp_path / "classify"], check=True)
     output = subprocess.check_output([tmp_path / "classify"], text=True)
     assert output.count("operator ") == len(result.operators)
-    assert f"arena: {ARENA} of {ARENA} bytes" in output
+    arena = plan_arena(read_tflite(result.path)).suggested
+    assert f"arena: {arena} of {arena} bytes" in output
     # (64 + 128) / 256, or 0.75 as it is.
     assert output.endswith(f"{NASTY[3]}: 750/1000\n")
     assert printed is None or printed in output
