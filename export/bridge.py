@@ -19,7 +19,18 @@ import tf_keras
 from kzoo.errors import ExportError
 
 from .folding import affine_of
-from .graph import MODEL_NAME, Call, Graph, GraphLayer, Value, in_structure, read_graph, replace_values, values_in
+from .graph import (
+    MODEL_NAME,
+    Call,
+    Graph,
+    GraphLayer,
+    Value,
+    in_structure,
+    place_of,
+    read_graph,
+    replace_values,
+    values_in,
+)
 
 #: Largest difference between both models, relative to the largest answer.
 TOLERANCE = 1e-4
@@ -76,13 +87,16 @@ def build_bridge(graph: Graph, *, unroll: bool = False, sixteen_bits: bool = Fal
     inputs = list(tensors.values())
     layers: dict[int, Any] = {}
     for number, call in graph.numbered_calls():
-        layer = layers.get(id(call.layer)) or _make_layer(call, number, unroll, sixteen_bits)
-        outputs = _apply(layer, call, tensors)
+        try:
+            layer = layers.get(id(call.layer)) or _make_layer(call, number, unroll, sixteen_bits)
+            outputs = _apply(layer, call, tensors)
+            if not isinstance(layer, _Kept):  # those belong to one call
+                layers[id(call.layer)] = layer
+                _copy_weights(layer, call.layer)
+        except ExportError as error:
+            raise ExportError(f"{error} {place_of(graph.calls, call.values())}") from error
         for index, tensor in enumerate(outputs):
             tensors[Value(number, index)] = tensor
-        if not isinstance(layer, _Kept):  # those belong to one call
-            layers[id(call.layer)] = layer
-            _copy_weights(layer, call.layer)
     # An output that is an input passes through an operator, so that the file has two tensors.
     outputs = [
         tf_keras.layers.Activation("linear", name=f"{name}_output")(tensors[value])

@@ -35,10 +35,10 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What was asked for: the numbers, the metadata, and where the file must run."""
+    """What was asked for: the numbers, the metadata (None for none), and where the file must run."""
 
     precision: Precision
-    description: Description
+    description: Description | None
     target: str | None
     min_runtime: str | None
 
@@ -87,8 +87,10 @@ def examine(
     with tempfile.TemporaryDirectory(prefix="kzoo-export-") as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(conversion.content)
-        content = _described(path, demands.description)
-        path.write_bytes(content)
+        content = conversion.content
+        if demands.description is not None:
+            content = _described(path, demands.description)
+            path.write_bytes(content)
         _check_operators(path)
         report = check(path, target=demands.target, min_runtime=demands.min_runtime)
         _check_report(report)

@@ -56,6 +56,7 @@ def export_model(
     names: Sequence[str] | None = None,
     max_drop: float = 0.01,
     classes: Sequence[str] | None = None,
+    metadata: bool = True,
     description: str = "",
     version: str = "",
     details: Mapping[str, object] | None = None,
@@ -90,6 +91,7 @@ def export_model(
         max_drop: how much accuracy the file may lose on them, as a fraction; without labels, the share of samples whose
             top-1 class may change.
         classes: names of the classes by output index, for the sidecar and the file's metadata.
+        metadata: put labels, input normalisation, description and version into the file: about 1 KB.
         description: a sentence on the model, for the metadata.
         version: of the model, for the metadata.
         details: more facts for the sidecar; what JSON can hold.
@@ -136,17 +138,18 @@ def export_model(
         timeout=timeout,
         memory_limit=memory_limit,
     )
+    labels = tuple(classes) if classes is not None else None
     described = Description(
         name=model.name,
         text=description,
         version=version,
-        classes=tuple(classes) if classes is not None else None,
+        classes=labels,
         kind="image" if _takes_images(graph, inputs) else "sequence",
     )
     found = examine(
         model,
         conversion,
-        Demands(precision, described, target, min_runtime),
+        Demands(precision, described if metadata else None, target, min_runtime),
         few=few,
         verification=(inputs, verification[1]),
         names=names,
@@ -185,7 +188,7 @@ def export_model(
         most_different=verified.most_different,
         layers=found.layers,
         calibration=facts,
-        classes=described.classes,
+        classes=labels,
         details=recorded,
     )
     _write(result, found.content)

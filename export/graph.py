@@ -103,6 +103,14 @@ class Graph:
         return any(value == output for _, output in self.outputs)
 
 
+def place_of(calls: Sequence[Call | None], reads: Iterable[Value], prefix: str = "") -> str:
+    """Where something stands that reads these tensors, as a sentence for an error."""
+    sources = (calls[value.producer] for value in reads if value.producer >= 0)
+    before = dict.fromkeys(repr(call.layer.name) for call in sources if call is not None)
+    nested = f" in {prefix[:-1]!r}" if prefix else ""
+    return f"It stands {'behind ' + ', '.join(before) if before else 'at the input'}{nested}."
+
+
 def layers_in_name(name: str) -> tuple[str, ...]:
     """Layers that a tensor or node of the converted model comes from; a fused operator's name holds all of its own.
 
@@ -295,7 +303,10 @@ class _Reader:
         return [_pick(known[name, node], index) for name, node, index in outputs]
 
     def _apply(self, operation: Any, args: list[Any], kwargs: dict[str, Any], prefix: str) -> list[Value]:
-        _check_operation(operation)
+        try:
+            _check_operation(operation)
+        except ExportError as error:
+            raise ExportError(f"{error} {place_of(self.calls, values_in([args, kwargs]), prefix)}") from error
         if kwargs.get("training"):
             raise ExportError(
                 f"Layer {operation.name!r} is called with training=True, so its answers change from call to call. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gzip
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -153,6 +154,11 @@ class LiteModel:
     def size(self) -> int:
         """Bytes of the file."""
         return self.file.size
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Checksum of the file."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     @functools.cached_property
     def gzip_size(self) -> int:

@@ -74,6 +74,7 @@ def export_model(
     max_drop: float = 0.01,
     calibration_samples: int = CALIBRATION_SAMPLES,
     seed: int = 0,
+    metadata: bool | None = None,
     layer_report: bool = False,
     overwrite: bool = False,
     timeout: float = 600,
@@ -105,6 +106,8 @@ def export_model(
         max_drop: Largest accepted drop of accuracy (without labels: of agreement), 0.01 being one point.
         calibration_samples: How many samples set the ranges of int8 and int16x8.
         seed: Of the choice of samples.
+        metadata: Put labels, input normalisation and a description into the file, about 1 KB. Default: yes, but for
+            `"tflm"`, where nothing reads them.
         layer_report: Compare the quantised file with a float one layer by layer.
         overwrite: Replace a file that stands at `path`.
         timeout: Seconds the conversion may take.
@@ -149,6 +152,7 @@ def export_model(
         names=samples.names,
         max_drop=max_drop,
         classes=None if opened is None else opened.classes,
+        metadata=metadata if metadata is not None else place.kit != "tflm",
         description=samples.description,
         version=samples.version,
         details=samples.details,

@@ -178,6 +178,11 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
 
     file = LiteModel(path, runtime=runtime, threads=threads)
     facts = _sidecar(path)
+    if facts.get("sha256", file.sha256) != file.sha256:
+        raise RunError(
+            f"Expected {path} as its sidecar {path.name}.json describes it, received other content: the file is "
+            f"damaged, cut short, or another one. Copy both again, or export again."
+        )
     kind = _KINDS.get(1 + len(file.input_shape))
     if kind is None or len(file.output_shape) != 1:
         raise UsageError(

@@ -56,6 +56,11 @@ TARGETS = ("litert", "tflite-runtime", "nnapi", "gpu", "tflm", "android", "ios",
     show_default=True,
     help="Largest accepted drop of accuracy, percentage points.",
 )
+@click.option(
+    "--metadata/--no-metadata",
+    default=None,
+    help="Labels, input normalisation and a description in the file, about 1 KB. Default: yes, but for tflm.",
+)
 @click.option("--layer-report", is_flag=True, help="Show layer by layer where the quantised file loses.")
 @click.option("--out", type=click.Path(path_type=Path), help="Default: model.QUANTIZE.tflite in the run.")
 @click.option("--force", is_flag=True, help="Replace a file that stands at --out.")

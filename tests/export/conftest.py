@@ -105,6 +105,7 @@ def exports(digits: Digits, cnn: keras.Model, lstm: keras.Model, tmp_path_factor
                 calibration=train[: Exports.CALIBRATION] if quantize == "int8" else None,
                 verification=(test, digits.test_labels),
                 classes=[str(digit) for digit in range(10)],
+                metadata=False,
                 details={"data": {"name": "digits", "fingerprint": "abc"}},
             )
     return Exports(**made)

@@ -1,7 +1,7 @@
 """Models that are not kzoo's: keras.applications, several inputs, shared and nested parts, functional subclasses.
 
-Their weights are random, but the statistics of their normalisations are measured and their heads fitted on real data,
-so that every layer has its part in an answer that can be right or wrong.
+The applications' weights are random, but their heads are fitted on real data, so that every layer has its part in an
+answer that can be right or wrong.
 """
 
 from __future__ import annotations
@@ -31,30 +31,27 @@ def enlarged(images: np.ndarray, size: int) -> np.ndarray:
     return np.kron(images, np.ones((size // 8, size // 8, 3))).astype(np.float32)
 
 
-def measured(model: keras.Model, *inputs: np.ndarray) -> keras.Model:
-    """Give every BatchNormalization the statistics of these inputs."""
-    normalisations = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
-    for layer in normalisations:
-        layer.momentum = 0.0
-    model(inputs[0] if len(inputs) == 1 else list(inputs), training=True)
-    return model
-
-
 def with_head(backbone: keras.Model, images: np.ndarray, labels: np.ndarray) -> keras.Model:
     """A classifier of the backbone's features, fitted to them."""
     features = backbone.predict(images, verbose=0)
-    scale = features.std() or 1.0
-    fit = LogisticRegression(max_iter=500).fit(features / scale, labels)
+    middle, scale = features.mean(axis=0), features.std(axis=0).mean()
+    fit = LogisticRegression(max_iter=500).fit((features - middle) / scale, labels)
     head = layers.Dense(10, activation="softmax", name="probabilities")
     model = keras.Model(backbone.input, head(backbone.output))
-    head.set_weights([fit.coef_.T / scale, fit.intercept_])
+    head.set_weights([fit.coef_.T / scale, fit.intercept_ - fit.coef_ @ middle / scale])
+    return model
+
+
+def mobilenet_v3_small() -> keras.Model:
+    model = applications.MobileNetV3Small((32, 32, 3), weights=None, include_top=False, pooling="avg", dropout_rate=0)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.gamma.assign(2 * layer.gamma)  # hard-swish halves small values: untrained, nothing would be left
     return model
 
 
 APPLICATIONS: dict[str, Callable[[], keras.Model]] = {
-    "MobileNetV3Small": lambda: applications.MobileNetV3Small(
-        (32, 32, 3), weights=None, include_top=False, pooling="avg", dropout_rate=0
-    ),
+    "MobileNetV3Small": mobilenet_v3_small,
     "EfficientNetB0": lambda: applications.EfficientNetB0(
         weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
     ),
@@ -62,8 +59,6 @@ APPLICATIONS: dict[str, Callable[[], keras.Model]] = {
         weights=None, include_top=False, input_shape=(32, 32, 3), pooling="avg"
     ),
 }
-# What int8 may change of the answers of features that were never trained to survive it.
-AGREEMENT = {"MobileNetV3Small": 0.8, "EfficientNetB0": 0.8, "DenseNet121": 0.95}
 
 
 @pytest.mark.slow(60)
@@ -71,7 +66,7 @@ AGREEMENT = {"MobileNetV3Small": 0.8, "EfficientNetB0": 0.8, "DenseNet121": 0.95
 def test_keras_applications(digits: Digits, target: Path, name: str) -> None:
     keras.utils.set_random_seed(0)
     images = enlarged(digits.train[:FITTED], 32)
-    model = with_head(measured(APPLICATIONS[name](), images), images, digits.train_labels[:FITTED])
+    model = with_head(APPLICATIONS[name](), images, digits.train_labels[:FITTED])
     checked = (enlarged(digits.test[:CHECKED], 32), digits.test_labels[:CHECKED])
     float_file = export_model(model, target, verification=checked)
     assert float_file.accuracy_keras > 0.8
@@ -81,7 +76,7 @@ def test_keras_applications(digits: Digits, target: Path, name: str) -> None:
     )
     assert integers.float_operators == ()
     assert {tensor.dtype for tensor in (*integers.inputs, *integers.outputs)} == {"int8"}
-    assert integers.parity.agreement >= AGREEMENT[name]
+    assert integers.parity.agreement >= 0.93
     assert integers.size < 0.5 * float_file.size
 
 

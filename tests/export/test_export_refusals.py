@@ -66,3 +66,16 @@ def test_channels_first_is_refused() -> None:
     model = keras.Sequential([keras.Input((3, 8, 8)), layers.Conv2D(2, 3, data_format="channels_first", name="conv")])
     with pytest.raises(ExportError, match=r"'conv'.*channels_last"):
         build_bridge(read_graph(model))
+
+
+def test_what_cannot_cross_is_named_with_its_place() -> None:
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="first"), Custom(name="mine")], name="inner")
+    with pytest.raises(ExportError, match=r"'mine' .*It stands behind 'inner_first' in 'inner'\."):
+        read_graph(keras.Sequential([keras.Input((4,)), inner]))
+    with pytest.raises(ExportError, match=r"'mine' .*It stands at the input\."):
+        read_graph(keras.Sequential([keras.Input((4,)), Custom(name="mine")]))
+    inputs = keras.Input((3, 8, 8))
+    x = layers.ReLU(name="before")(inputs)
+    conv = layers.Conv2D(2, 3, data_format="channels_first", name="conv")
+    with pytest.raises(ExportError, match=r"'conv' .*channels_last.* It stands behind 'before'\."):
+        build_bridge(read_graph(keras.Model(inputs, conv(x))))

@@ -68,9 +68,10 @@ def test_info_of_a_file_for_programs(shown, described):
     assert facts["macs"] > 0
 
 
-def test_info_of_a_file_without_metadata(shown, exported):
-    assert re.search(r"(?m)^Metadata +none$", shown("info", exported))
-    assert json.loads(shown("info", exported, "--json"))["metadata"] is None
+def test_info_of_a_file_without_metadata(shown, trained_run):
+    shown("export", trained_run.path, "--no-metadata", "--out", "bare.tflite")
+    assert re.search(r"(?m)^Metadata +none$", shown("info", "bare.tflite"))
+    assert json.loads(shown("info", "bare.tflite", "--json"))["metadata"] is None
 
 
 def test_info_of_many_labels_names_the_first_and_the_last():
