@@ -196,10 +196,11 @@ def check(
 
 
 def wants_dense_per_tensor(target: str | None, min_runtime: str | None) -> bool:
-    """Whether dense layers must have one step a tensor for a file to run, and to be right, on a target or old runtime.
+    """Whether dense layers get one step a tensor, so that a file runs, and answers rightly, on a target or old runtime.
 
-    Their weights have a step a channel since TensorFlow Lite 2.17 only; no version number of the operator says so in
-    files that are integers throughout.
+    Since TensorFlow Lite 2.17 the converter gives their weights a step a channel. Files of dynamic range say so by a
+    version of the operator that older runtimes refuse. Files that are integers throughout do not say it: tflite-runtime
+    2.14 answers rightly all the same, NNAPI and older TensorFlow Lite Micro cannot be asked before the file is there.
     """
     old = min_runtime is not None and _version(min_runtime) < _version(_DENSE_PER_CHANNEL)
     return old or target in _DENSE_PER_TENSOR

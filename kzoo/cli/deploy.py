@@ -160,7 +160,7 @@ def _worst_class(result: ExportResult) -> str:
 
 def _layer_report(layers: Sequence[LayerError], most: int = 15) -> list[str]:
     """Where the file loses, in columns."""
-    rows = [("layer", "operator", "type", "error", "added", "cut off")]
+    rows: list[tuple[str, ...]] = [("layer", "operator", "type", "error", "added", "cut off")]
     rows += [
         (
             each.layer or "(output)",

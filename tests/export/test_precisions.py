@@ -142,15 +142,15 @@ def test_sixteen_bits_with_layer_normalisation_run(export_rows: Export, digits: 
     assert result.float_operators == ()
 
 
-PLAIN_SIXTEEN_BITS = """
+PLAIN = """
 import sys
 import numpy as np, tensorflow as tf, tf_keras
 x = tf_keras.Input((6, 8), batch_size=1)
-model = tf_keras.Model(x, tf_keras.layers.LayerNormalization()(x))
+model = tf_keras.Model(x, getattr(tf_keras.layers, sys.argv[2])(*map(int, sys.argv[4:]))(x))
 converter = tf.lite.TFLiteConverter.from_keras_model(model)
 converter.optimizations = [tf.lite.Optimize.DEFAULT]
 converter.representative_dataset = lambda: ([np.random.rand(1, 6, 8).astype("float32")] for _ in range(8))
-converter.target_spec.supported_ops = [tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8]
+converter.target_spec.supported_ops = [tf.lite.OpsSet[sys.argv[3]]]
 open(sys.argv[1], "wb").write(converter.convert())
 from ai_edge_litert.interpreter import Interpreter
 interpreter = Interpreter(model_path=sys.argv[1])
@@ -159,12 +159,25 @@ interpreter.invoke()
 """
 
 
+def plainly_converted(path: Path, *arguments: str) -> int:
+    """Exit status of a process that converts one layer without kzoo and runs the file."""
+    command = [sys.executable, "-c", PLAIN, str(path), *arguments]
+    return subprocess.run(command, capture_output=True, timeout=300).returncode
+
+
 def test_without_the_workaround_such_a_file_is_written_and_does_not_run(tmp_path: Path) -> None:
     """https://github.com/google-ai-edge/LiteRT/issues/4383: once this fails, `_ProductNormalization` can go."""
     path = tmp_path / "plain.tflite"
-    finished = subprocess.run([sys.executable, "-c", PLAIN_SIXTEEN_BITS, str(path)], capture_output=True, timeout=300)
+    bits = "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
+    assert plainly_converted(path, "LayerNormalization", bits) != 0
     assert path.stat().st_size > 0
-    assert finished.returncode != 0
+
+
+def test_without_being_written_out_a_gru_ends_the_process(tmp_path: Path) -> None:
+    """https://github.com/tensorflow/tensorflow/issues/75140: once this fails, int8 GRUs can stay loops."""
+    path = tmp_path / "plain.tflite"
+    assert plainly_converted(path, "GRU", "TFLITE_BUILTINS_INT8", "4") < 0
+    assert plainly_converted(path, "LSTM", "TFLITE_BUILTINS_INT8", "4") == 0
 
 
 def test_what_has_no_kernel_in_sixteen_bits_stays_in_float_and_is_named(export_cnn: Export, digits: Digits) -> None:
