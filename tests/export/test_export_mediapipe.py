@@ -1,23 +1,16 @@
-"""A classifier's file in MediaPipe Tasks, which finds the labels and feeds the pixels by the metadata alone.
-
-MediaPipe is no dependency of kzoo: `pip install mediapipe` to run this (0.10.35 was the last it was run with).
-"""
+"""A classifier's file in MediaPipe Tasks, which finds the labels and feeds the pixels by the metadata alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import keras
+import mediapipe
 import numpy as np
 import pytest
-import tensorflow as tf
+from mediapipe.tasks import python as tasks
 
-from kzoo.export import LiteModel, add_metadata, classifier_metadata, read_tflite
-
-tasks = pytest.importorskip(
-    "mediapipe.tasks.python", reason="MediaPipe, another reader of the metadata, is not installed"
-)
-mediapipe = pytest.importorskip("mediapipe")
+from kzoo.export import LiteModel, export_model
 
 CLASSES = ["Käse", "猫", "a dog, say", "d", "e"]
 
@@ -47,18 +40,10 @@ def model() -> keras.Model:
     return model
 
 
-def described(model: keras.Model, image: np.ndarray, dtype: str, path: Path) -> Path:
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    if dtype != "float32":
-        whole = np.stack([np.zeros_like(image), np.full_like(image, 255), image])
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([each[np.newaxis].astype(np.float32)] for each in whole)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = getattr(tf, dtype)
-    path.write_bytes(converter.convert())
-    facts = classifier_metadata(read_tflite(path), name="tiny", classes=CLASSES)
-    path.write_bytes(add_metadata(path.read_bytes(), facts))
-    return path
+def exported(model: keras.Model, image: np.ndarray, path: Path, **precision: str) -> Path:
+    images = np.stack([image, image[::-1], image[:, ::-1], 255 - image])
+    data = {"calibration": images, "verification": (images, None)}
+    return export_model(model, path, classes=CLASSES, max_drop=1, **data, **precision).path
 
 
 def classify(path: Path, image: np.ndarray) -> dict[str, float]:
@@ -68,9 +53,11 @@ def classify(path: Path, image: np.ndarray) -> dict[str, float]:
     return {each.category_name: each.score for each in result.classifications[0].categories}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "uint8"])
-def test_mediapipe_gives_the_same_labels_and_scores(model, image, dtype, target) -> None:
-    path = described(model, image, dtype, target)
+@pytest.mark.parametrize(
+    "precision", [{}, {"quantize": "int8", "io": "uint8"}, {"quantize": "int8", "io": "float32"}], ids=str
+)
+def test_mediapipe_gives_the_same_labels_and_scores(model, image, precision, target) -> None:
+    path = exported(model, image, target, **precision)
     expected = LiteModel(path).predict(image[np.newaxis])[0]
     assert expected.std() > 0.05
     assert classify(path, image) == pytest.approx(dict(zip(CLASSES, expected.tolist(), strict=True)), abs=1e-5)
@@ -79,4 +66,4 @@ def test_mediapipe_gives_the_same_labels_and_scores(model, image, dtype, target)
 def test_mediapipe_refuses_int8(model, image, target) -> None:
     """As `classifier_metadata` says; when this fails its docstring is out of date."""
     with pytest.raises(ValueError, match="uint8/float32"):
-        classify(described(model, image, "int8", target), image)
+        classify(exported(model, image, target, quantize="int8"), image)
