@@ -123,8 +123,9 @@ def export_model(
         raise UsageError(f"Expected a drop of 0 to 1, which is 100 points, received {max_drop:g}.")
     if calibration_samples < 1:
         raise UsageError(f"Expected at least one calibration sample, received {calibration_samples}.")
-    opened = None if _takes_arrays_only(source, data) else open_source(source)
-    model = source if opened is None else opened.model
+    given = _loaded(source)
+    opened = None if _takes_arrays_only(given, data) else open_source(given)
+    model = given if opened is None else opened.model
     if model is None:
         raise UsageError(f"Expected a run or a .keras file to export, received {source}, which is exported already.")
     file = Path(path) if path is not None else _default_path(opened, source, quantize)
@@ -186,6 +187,15 @@ def _check_kit(folder: Path) -> None:
             f"Expected a free place for the kit, received {folder}, which exists. Move it away, or choose another "
             "--out."
         )
+
+
+def _loaded(source: Any) -> Any:
+    """A `.keras` file that belongs to no run as the model that it is; anything else as it was given."""
+    from kzoo.run import is_run
+    from kzoo.zoo import load_keras_file
+
+    alone = isinstance(source, str | Path) and Path(source).suffix == ".keras" and not is_run(Path(source).parent)
+    return load_keras_file(source) if alone else source
 
 
 def _takes_arrays_only(source: Any, data: Any) -> bool:

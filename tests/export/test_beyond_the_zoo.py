@@ -101,6 +101,10 @@ def test_two_inputs_through_the_public_function(digits: Digits, target: Path) ->
         assert result.accuracy_keras > 0.9
         assert [tensor.name for tensor in result.inputs] == ["lower", "upper"]
         assert result.drop <= 0.01
+    model.save(target.with_name("two.keras"))
+    again = kzoo.export_model(target.with_name("two.keras"), data=(feed(digits.test), digits.test_labels))
+    assert again.path == target.with_name("two.fp32.tflite")
+    assert again.accuracy_keras == result.accuracy_keras
 
 
 def test_flat_vectors_and_a_subclass_of_a_functional_model(digits: Digits, target: Path) -> None:
