@@ -84,13 +84,13 @@ def export(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Write a .tflite file of a run, run it against the Keras model, and print its path last.
+    """Write a .tflite file of a run, run it against the Keras model, and print its path last.
 
     \b
     kzoo export runs/resnet18.digits-1 --quantize int8
     kzoo export runs/resnet18.digits-1 --quantize int8 --target android
     kzoo export runs/resnet18.digits-1 --quantize int8 --layer-report --keep-float predictions
-    """
+    """  # noqa: D301 - click wants the character, not an escape of it
     load_keras()
     from kzoo.exporting import export_model, kit_folder
 

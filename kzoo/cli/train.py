@@ -44,13 +44,13 @@ def train(
     force: bool,
     dry_run: bool,
 ) -> None:
-    r"""Train MODEL on data. Prints the run directory last.
+    """Train MODEL on data. Prints the run directory last.
 
     \b
     kzoo train resnet18
     kzoo train mobilenet_v2 --data photos/ --epochs 20
     kzoo train resnet8 --data cifar10 --set optimizer.learning_rate=0.05 --set augmentation.flip=horizontal
-    """
+    """  # noqa: D301 - click wants the character, not an escape of it
     from kzoo.recipes import parse_setting
     from kzoo.zoo import find_record
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import kzoo
+from kzoo.cli import cli
 
 HEAVY = ("keras", "tensorflow", "tf_keras", "jax", "pydantic", "sklearn", "matplotlib", "ai_edge_litert")
 
@@ -191,10 +192,13 @@ def test_benchmark(done, document, exported):
 # The group, and what it imports
 
 
-@pytest.mark.parametrize("command", ["", "list", "info", "train", "evaluate", "predict", "export", "benchmark", "data"])
+@pytest.mark.parametrize("command", ["", *cli.commands])
 def test_help(done, command):
     shown = done(*command.split(), "--help").stdout
     assert shown.startswith(f"Usage: kzoo {command}".rstrip())
+    assert "\\b" not in shown
+    # Each example stands on a line of its own.
+    assert all(line.count("kzoo ") == 1 for line in shown.splitlines() if line.startswith("  kzoo "))
 
 
 def test_without_a_command_the_help_is_shown(invoke):
