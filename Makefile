@@ -88,6 +88,8 @@ typecheck: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.training_loop
+	$(BIN)/python -m bench.export_matrix
+	$(BIN)/python -m bench.export_peers
 
 docs: $(VENV)/dev.stamp
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python docs/build.py build/docs
