@@ -54,12 +54,13 @@ class Promise:
     drop: float
 
 
+#: Limits of about twice what was measured at worst, see bench/results/export_matrix.md: training differs by machine.
 PROMISES = {
     "fp32": Promise("float32", "float32", 0.99, difference=1e-5, agreement=1, drop=0),
-    "fp16": Promise("float32", "float16", 0.99, difference=0.01, agreement=0.99, drop=0.01),
-    "dynamic": Promise("float32", "int8", 0.6, difference=0.2, agreement=0.98, drop=0.015),
-    "int8": Promise("int8", "int8", 0.9, difference=0.5, agreement=0.97, drop=0.02),
-    "int16x8": Promise("int16", "int8", 0.9, difference=0.2, agreement=0.98, drop=0.015),
+    "fp16": Promise("float32", "float16", 0.99, difference=0.005, agreement=0.99, drop=0.01),
+    "dynamic": Promise("float32", "int8", 0.6, difference=0.1, agreement=0.985, drop=0.015),
+    "int8": Promise("int8", "int8", 0.9, difference=0.5, agreement=0.975, drop=0.02),
+    "int16x8": Promise("int16", "int8", 0.9, difference=0.1, agreement=0.985, drop=0.015),
 }
 
 
