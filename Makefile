@@ -11,11 +11,12 @@ EDGE_FILES := $(CURDIR)/build/edge
 # tflite-runtime 2.14.0 has no wheel for a later Python, kzoo takes no earlier one.
 EDGE_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
 
-.PHONY: help quickstart test test-edge test-web web-tools lint format typecheck bench docs lock clean
+.PHONY: help quickstart test test-matrix test-edge test-web web-tools lint format typecheck bench docs lock clean
 
 help:
 	@echo "make quickstart  install, train resnet18 on digits, export int8, verify, benchmark"
 	@echo "make test        the whole test suite"
+	@echo "make test-matrix every model of the catalogue in every precision; make test runs a few of these cells"
 	@echo "make test-edge   .tflite files on tflite-runtime, in an environment without TensorFlow (Python 3.11)"
 	@echo "make test-web    the web kit in headless Chromium (needs node and npm; make web-tools fetches LiteRT.js)"
 	@echo "make lint        ruff; make format rewrites"
@@ -42,6 +43,10 @@ quickstart: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The cells of one model on one worker, which trains it once.
+test-matrix: $(VENV)/dev.stamp
+	KZOO_MATRIX=whole $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=0 --durations-min=1 tests/matrix
 
 $(EDGE_VENV)/stamp: requirements-edge.lock setup.cfg pyproject.toml
 	$(EDGE_PYTHON) -c 'import sys; sys.exit(None if sys.version_info[:2] == (3, 11) else "tflite-runtime 2.14.0 needs Python 3.11 and this is %d.%d; name one with make test-edge EDGE_PYTHON=/path/to/python3.11" % sys.version_info[:2])'
@@ -83,6 +88,8 @@ typecheck: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.training_loop
+	$(BIN)/python -m bench.export_matrix
+	$(BIN)/python -m bench.export_peers
 
 docs: $(VENV)/dev.stamp
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python docs/build.py build/docs
