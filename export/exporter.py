@@ -167,6 +167,7 @@ def export_model(
         size=lite.size,
         gzip_size=lite.gzip_size,
         sha256=hashlib.sha256(found.content).hexdigest(),
+        constants=lite.file.constant_sizes,
         operators=tuple(OperatorCount(name=name, count=count) for name, count in lite.operators),
         float_operators=FloatOperator.of(lite.file) if precision.needs_calibration else (),
         stateful=lite.file.stateful,

@@ -79,6 +79,8 @@ class ExportResult(_Frozen):
         size: bytes.
         gzip_size: bytes after gzip.
         sha256: of the file.
+        constants: bytes of weights, biases and shapes by their type, the largest first. The converter leaves weights of
+            less than 1,024 values in float in dynamic files, and with them the LSTM they belong to.
         operators: kinds of operators with their counts.
         float_operators: those of an int8 or int16x8 file that still compute in floating point.
         stateful: the file remembers from one call to the next: an app resets its variables between independent inputs.
@@ -113,6 +115,7 @@ class ExportResult(_Frozen):
     size: int
     gzip_size: int
     sha256: str
+    constants: dict[str, int]
     operators: tuple[OperatorCount, ...]
     float_operators: tuple[FloatOperator, ...]
     stateful: bool

@@ -125,6 +125,15 @@ class TFLiteFile:
         return tuple(Counter(operator.name for operator in self.operators).items())
 
     @property
+    def constant_sizes(self) -> dict[str, int]:
+        """Bytes of the constants of all graphs (weights, biases, shapes) by their type, the largest first."""
+        sizes: Counter[str] = Counter()
+        for graph in self.graphs:
+            for tensor in graph.tensors:
+                sizes[tensor.dtype] += tensor.constant_size
+        return {dtype: size for dtype, size in sizes.most_common() if size}
+
+    @property
     def custom_operators(self) -> tuple[str, ...]:
         """Names of the operators that a runtime does not have built in."""
         return tuple(dict.fromkeys(operator.name for operator in self.operators if operator.custom))

@@ -121,6 +121,7 @@ def _summary(result: ExportResult) -> list[str]:
     parity = result.parity
     lines = [
         f"{result.quantize}: {result.size:,} bytes, {result.gzip_size:,} gzipped",
+        f"weights {', '.join(f'{size:,} bytes {dtype}' for dtype, size in result.constants.items())}",
         *(f"input  {_tensor(each)}" for each in result.inputs),
         *(f"output {_tensor(each)}" for each in result.outputs),
         f"operators {', '.join(f'{each.count} {each.name}' for each in result.operators)}",
