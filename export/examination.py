@@ -14,11 +14,12 @@ from kzoo.errors import ExportError
 
 from .layer_errors import LayerError, layer_errors
 from .metadata import add_metadata, classifier_metadata
+from .metadata_reader import ModelMetadata
 from .portability import CheckReport, check
 from .precision import Precision
 from .process import Conversion
 from .runtime import LiteModel
-from .tflite_file import read_tflite
+from .tflite_file import TFLiteFile, read_tflite
 from .verification import Verification, verify
 
 
@@ -87,11 +88,12 @@ def examine(
     with tempfile.TemporaryDirectory(prefix="kzoo-export-") as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(conversion.content)
+        converted = read_tflite(path)
+        _check_operators(converted)
         content = conversion.content
         if demands.description is not None:
-            content = _described(path, demands.description)
+            content = add_metadata(content, _metadata(converted, demands.description))
             path.write_bytes(content)
-        _check_operators(path)
         report = check(path, target=demands.target, min_runtime=demands.min_runtime)
         _check_report(report)
         lite = LiteModel(path)
@@ -114,20 +116,19 @@ def examine(
     return Examined(content, lite, report, verified, layers)
 
 
-def _described(path: Path, description: Description) -> bytes:
-    metadata = classifier_metadata(
-        read_tflite(path),
+def _metadata(file: TFLiteFile, description: Description) -> ModelMetadata:
+    return classifier_metadata(
+        file,
         name=description.name,
         description=description.text,
         version=description.version,
         classes=description.classes,
         kind=description.kind,
     )
-    return add_metadata(path.read_bytes(), metadata)
 
 
-def _check_operators(path: Path) -> None:
-    outside = read_tflite(path).custom_operators
+def _check_operators(file: TFLiteFile) -> None:
+    outside = file.custom_operators
     if outside:
         raise ExportError(
             f"The model needs operators that a plain runtime does not have: {', '.join(outside)}. "

@@ -11,8 +11,8 @@ import numpy as np
 
 from kzoo import export
 from kzoo.data import Dataset, Split
-from kzoo.errors import ExportError, UsageError, nearest
-from kzoo.export.kits import Platform, write_kit
+from kzoo.errors import UsageError, nearest
+from kzoo.export.kits import Platform, check_free, write_kit
 from kzoo.source import Source, open_source
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ def export_model(
         raise UsageError(f"Expected a file name that ends in .tflite, received {file}. Choose another with --out.")
     place = _find_place(target)
     if place.kit:
-        _check_kit(kit_folder(file, place.kit))
+        # Found now and not when the file is done.
+        check_free(kit_folder(file, place.kit))
     if opened is None or isinstance(data, np.ndarray):
         samples = _from_arrays(data, {} if opened is None else _model_facts(opened))
     else:
@@ -178,15 +179,6 @@ def _find_place(target: str | None) -> _Place:
     if target not in PLACES:
         raise UsageError(f"Unknown target {target!r}. {nearest(target, PLACES)}")
     return PLACES[target]
-
-
-def _check_kit(folder: Path) -> None:
-    """Found now and not when the file is done."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ExportError(
-            f"Expected a free place for the kit, received {folder}, which exists. Move it away, or choose another "
-            "--out."
-        )
 
 
 def _loaded(source: Any) -> Any:

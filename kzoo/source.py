@@ -178,7 +178,7 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
 
     file = LiteModel(path, runtime=runtime, threads=threads)
     facts = _sidecar(path)
-    if facts.get("sha256", file.sha256) != file.sha256:
+    if "sha256" in facts and facts["sha256"] != file.sha256:
         raise RunError(
             f"Expected {path} as its sidecar {path.name}.json describes it, received other content: the file is "
             f"damaged, cut short, or another one. Copy both again, or export again."

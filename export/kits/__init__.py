@@ -6,6 +6,6 @@ size) comes from the file's own facts; the programs are the Jinja2 templates bes
 
 from __future__ import annotations
 
-from .write import PLATFORMS, Platform, write_kit
+from .write import PLATFORMS, Platform, check_free, write_kit
 
-__all__ = ["PLATFORMS", "Platform", "write_kit"]
+__all__ = ["PLATFORMS", "Platform", "check_free", "write_kit"]

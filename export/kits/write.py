@@ -84,9 +84,20 @@ def write_kit(result: ExportResult, platform: Platform, folder: str | os.PathLik
     return tuple(sorted(path for path in target.rglob("*") if path.is_file()))
 
 
+def check_free(folder: Path) -> None:
+    """Make sure that a kit can be made at `folder`: nothing is there, or an empty folder.
+
+    Raises:
+        ExportError: something is.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ExportError(
+            f"{folder} exists already and is not empty. Move it away, or choose another folder for the kit."
+        )
+
+
 def _check(result: ExportResult, facts: KitFacts, platform: str, target: Path) -> None:
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise ExportError(f"{target} exists already and is not empty. Choose another folder for the kit.")
+    check_free(target)
     try:
         digest = hashlib.sha256(result.path.read_bytes()).hexdigest()
     except OSError as error:

@@ -81,6 +81,7 @@ def export(
     max_drop: float,
     force: bool,
     max_memory: float | None,
+    target: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -98,6 +99,7 @@ def export(
         run,
         out,
         data=data,
+        target=target,
         max_drop=max_drop / 100,
         overwrite=force,
         memory_limit=None if max_memory is None else int(max_memory * 1e9),
@@ -108,8 +110,8 @@ def export(
         return
     for line in _summary(result):
         say(line)
-    kit = kit_folder(result.path, options["target"] or "none")
-    if kit.is_dir():
+    kit = kit_folder(result.path, target) if target else None
+    if kit is not None and kit.is_dir():
         say(f"kit    {printable(str(kit))}: its README says how to build it")
     if result.layers is not None:
         for line in _layer_report(result.layers):
