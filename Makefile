@@ -87,6 +87,7 @@ typecheck: $(VENV)/dev.stamp
 	cd $(STAGE) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/setup.cfg --cache-dir $(CURDIR)/.mypy_cache -p kzoo
 
 bench: $(VENV)/dev.stamp
+	$(BIN)/python -m bench.training_step
 	$(BIN)/python -m bench.training_loop
 	$(BIN)/python -m bench.export_matrix
 	$(BIN)/python -m bench.export_peers

@@ -22,7 +22,7 @@ import kzoo
 from bench.machine import keep_results
 from kzoo.data import open_dataset
 from kzoo.training import make_plan, resolve_recipe
-from kzoo.training.fit import Phase, compile_for
+from kzoo.training.phases import Phase, compile_for
 
 # Plain optimizers and no augmentation: bare `model.fit` has nothing to set against those.
 SETTINGS = {
@@ -78,7 +78,8 @@ def digits(kind: str, size: int | None, times: int) -> dict[str, np.ndarray]:
 def bare_epochs(model: str, arrays: dict[str, np.ndarray], epochs: int) -> list[float]:
     """Seconds of each epoch but the first under bare `model.fit`."""
     plan = make_plan(resolve_recipe(model, overrides={**SETTINGS, "epochs": epochs}), arrays)
-    compiled = compile_for(plan, Phase(0, epochs, None, plan.recipe.optimizer.learning_rate))
+    compiled = plan.training_model()
+    compile_for(compiled, plan, Phase(0, epochs, None, plan.recipe.optimizer.learning_rate))
     eye = np.eye(len(plan.dataset.classes), dtype="float32")
     stamps = Stamps()
     compiled.fit(

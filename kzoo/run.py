@@ -60,6 +60,8 @@ class RunInfo(BaseModel):
     input: InputSpec
     data: DataFacts
     seed: int
+    # Training samples a second by precision, where the recipe left the choice to a measurement.
+    precision_rates: dict[str, float] = {}
     parameters: int
     macs: int
     versions: dict[str, str]

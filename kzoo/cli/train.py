@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Replace a run that stands at --out.")
 @click.option(
-    "--dry-run", is_flag=True, help="Build everything, run two steps, say what a run would take, write nothing."
+    "--dry-run", is_flag=True, help="Build everything, run a few steps, say what a run would take, write nothing."
 )
 def train(
     model: str,
@@ -68,7 +68,7 @@ def train(
         plan = training.make_plan(training.resolve_recipe(model, data, recipe=recipe, overrides=overrides))
         for line in training.describe(plan):
             say(line)
-        _show_dry_run(training.dry_run(plan))
+        _show_dry_run(training.dry_run(plan, TerminalReporter()))
         return
     run = training.train(
         model,
@@ -93,9 +93,10 @@ def _show_dry_run(result: DryRun) -> None:
         [
             ("Parameters", f"{result.parameters:,}"),
             ("Multiply-adds", f"{result.macs:,} a sample"),
+            ("Precision", result.precision),
             ("Step", f"{1000 * result.step_seconds:,.1f} ms"),
             ("Expected time", f"{clock(result.expected_seconds)} for all training steps"),
             ("Peak memory", f"{result.peak_memory / 1e6:,.0f} MB"),
-            ("Loss after two steps", f"{result.loss:.4f}"),
+            ("Loss by then", f"{result.loss:.4f}"),
         ]
     )

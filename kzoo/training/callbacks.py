@@ -24,8 +24,8 @@ class BestModel(keras.callbacks.ModelCheckpoint):
     """Keep the epoch with the highest validation accuracy in `model.keras`; of equals the later one, which is calmer.
 
     Args:
-        model: What is saved; it shares its weights with the model that trains, and is not compiled, so that the file
-            holds no optimizer.
+        model: What is saved, with the weights of the model that trains; it is not compiled, so that the file holds no
+            optimizer.
         file: Where the best epoch is kept; a whole file at every moment.
         checkpoints: Directory for the file while it is being written.
     """
@@ -35,13 +35,16 @@ class BestModel(keras.callbacks.ModelCheckpoint):
         super().__init__(str(self.candidate), monitor="val_accuracy", mode="max", save_best_only=True)
         self.monitor_op = np.greater_equal
         self.saved_model = model
+        self.trained_model = model
         self.file = file
         self.best_epoch: int | None = None
 
     def set_model(self, model: keras.Model) -> None:
+        self.trained_model = model
         super().set_model(self.saved_model)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.saved_model.set_weights(self.trained_model.get_weights())
         # Left half-written by a run that was killed in its midst.
         self.candidate.unlink(missing_ok=True)
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import os
 import shlex
@@ -31,25 +30,15 @@ from kzoo.run import (
 
 from .backend import only_the_backend
 from .callbacks import BestModel, EpochTensorBoard, HistoryLog, Progress, StopAtNan
+from .estimate import settle_precision
 from .feed import EpochOrder, FollowEpoch, WatchedSplit, make_feed
-from .optimizer import add_kernel_penalty, build_optimizer
+from .phases import Phase, compile_for, phases_of
 from .plan import Plan, check_space, make_plan, resolve_recipe
 from .reporter import LogReporter, Reporter
 from .resume import ResumePoint, SavedPoint, find_point, truncate_history
-from .schedule import PlateauWarmUp, build_schedule
+from .schedule import PlateauWarmUp
 
 RUNS = Path("runs")
-
-
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """A stretch of epochs with the same trainable layers and schedule."""
-
-    first: int
-    end: int
-    # None: all layers.
-    trainable: tuple[str, ...] | None
-    learning_rate: float
 
 
 @only_the_backend()
@@ -118,10 +107,10 @@ def train(
     else:
         if out is not None:
             check_free(Path(out), force=force)
-        plan = make_plan(resolved, data if in_memory else None)
+        plan = settle_precision(make_plan(resolved, data if in_memory else None), reporter)
         path = Path(out) if out else next_free(RUNS, plan.name)
         check_space(plan, path)
-        run = create_run(path, plan.info(), resolved, force=force)
+        run = create_run(path, plan.info(), plan.recipe, force=force)
     with _recorded_end(run):
         for line in describe(plan):
             reporter.line(line)
@@ -161,10 +150,11 @@ def fit_run(run: Run, plan: Plan, reporter: Reporter) -> None:
     order = plan.order()
     best = BestModel(plan.model, run.path / MODEL, checkpoints)
     callbacks = _callbacks(run, plan, order, best, reporter)
-    for phase in _phases(plan):
+    model = plan.training_model()
+    for phase in phases_of(plan):
         if point is not None and point.epoch >= phase.end:
             continue
-        _fit_phase(plan, phase, order, callbacks, point)
+        _fit_phase(plan, model, phase, order, callbacks, point)
         point = None
         if callbacks[0].model.stop_training:
             break
@@ -176,12 +166,13 @@ def fit_run(run: Run, plan: Plan, reporter: Reporter) -> None:
 
 def _fit_phase(
     plan: Plan,
+    model: keras.Model,
     phase: Phase,
     order: EpochOrder,
     callbacks: list[keras.callbacks.Callback],
     point: SavedPoint | None,
 ) -> None:
-    model = compile_for(plan, phase)
+    compile_for(model, plan, phase)
     first = phase.first
     resume_point = callbacks[-1]
     assert isinstance(resume_point, ResumePoint)
@@ -205,41 +196,6 @@ def _fit_phase(
         )
     except Exception as error:
         raise train.error or val.error or error from None
-
-
-def compile_for(plan: Plan, phase: Phase) -> keras.Model:
-    """A model that shares the plan's layers and can be trained; the plan's own stays free of any training state."""
-    recipe = plan.recipe
-    for layer in plan.model.layers:
-        layer.trainable = phase.trainable is None or layer.name in phase.trainable
-    add_kernel_penalty(plan.model, recipe.regularisation.l1, recipe.regularisation.l2)
-    model = keras.Model(plan.model.input, plan.model.output, name=plan.model.name)
-    schedule = build_schedule(
-        recipe.schedule, phase.learning_rate, epochs=phase.end - phase.first, steps_per_epoch=plan.order().batches
-    )
-    logits = plan.arguments.get("classifier_activation", "softmax") is None
-    model.compile(
-        optimizer=build_optimizer(recipe.optimizer, schedule),
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=logits, label_smoothing=recipe.regularisation.label_smoothing
-        ),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-    )
-    return model
-
-
-def _phases(plan: Plan) -> list[Phase]:
-    recipe = plan.recipe
-    rate = recipe.optimizer.learning_rate
-    transfer = recipe.transfer
-    if transfer is None:
-        return [Phase(0, recipe.epochs, None, rate)]
-    everything = Phase(transfer.head_epochs, recipe.epochs, None, rate * transfer.learning_rate_factor)
-    # Where every layer was loaded there is no new head to train first.
-    fresh = plan.transfer.fresh if plan.transfer else ()
-    if not fresh or transfer.head_epochs == 0:
-        return [dataclasses.replace(everything, first=0)]
-    return [Phase(0, transfer.head_epochs, fresh, rate), everything]
 
 
 def _callbacks(

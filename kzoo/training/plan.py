@@ -26,6 +26,7 @@ from kzoo.zoo import (
     transfer_weights,
 )
 
+from .acceleration import training_copy
 from .augment import Augmenter, build_augmentation
 from .feed import EpochOrder
 
@@ -40,11 +41,12 @@ class Plan:
     Attributes:
         recipe: As resolved.
         dataset: Opened, split, its input decided.
-        model: The plain model that will be saved.
+        model: The plain model that will be saved, float32 whatever the precision of training.
         arguments: What the factory was called with.
         macs: Multiply–accumulates of one sample.
         augmenter: Random changes of training images, or None.
         transfer: What became of the layers when weights were given, or None.
+        precision_rates: Training samples a second by precision, where `settle_precision` measured them.
     """
 
     recipe: Recipe
@@ -54,6 +56,7 @@ class Plan:
     macs: int
     augmenter: Augmenter | None
     transfer: LoadReport | None
+    precision_rates: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -63,6 +66,15 @@ class Plan:
     def order(self) -> EpochOrder:
         """Batches of the training split."""
         return EpochOrder(len(self.dataset.train), self.recipe.batch_size, self.recipe.seed)
+
+    def training_model(self) -> keras.Model:
+        """Make the model that trains: a copy of `model` with its weights, in faster layers and the recipe's precision.
+
+        The recipe's precision must be settled; see `settle_precision`.
+        """
+        precision = self.recipe.precision
+        template = None if precision == "float32" else _build(self.recipe.model.name, self.arguments, precision)
+        return training_copy(self.model, template)
 
     def info(self) -> RunInfo:
         """What `run.json` says before the first step."""
@@ -88,6 +100,7 @@ class Plan:
             macs=self.macs,
             versions=installed_versions(),
             parent=self.recipe.transfer.weights if self.recipe.transfer else None,
+            precision_rates=self.precision_rates,
         )
 
     def class_weights(self) -> dict[int, float] | None:
@@ -166,7 +179,7 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
     if recipe.regularisation.dropout is not None:
         arguments["dropout"] = recipe.regularisation.dropout
     layers = build_augmentation(recipe.augmentation, dataset.input)
-    model = _build(recipe, arguments)
+    model = _build(recipe.model.name, arguments)
     transfer = None if recipe.transfer is None else _transfer(recipe.transfer.weights, model, dataset)
     if transfer is None:
         _standardise(model, dataset)
@@ -207,11 +220,11 @@ def _is_builtin(data: str) -> bool:
     return data in {info.name for info in list_datasets()}
 
 
-def _build(recipe: Recipe, arguments: dict[str, Any]) -> keras.Model:
+def _build(name: str, arguments: dict[str, Any], policy: str = "float32") -> keras.Model:
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(recipe.precision)
+    keras.config.set_dtype_policy(policy)
     try:
-        return create_model(recipe.model.name, **arguments)
+        return create_model(name, **arguments)
     finally:
         keras.config.set_dtype_policy(before)
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 import kzoo
 from kzoo.data import open_dataset
-from kzoo.training import dry_run, make_plan, resolve_recipe
+from kzoo.training import LogReporter, dry_run, make_plan, resolve_recipe
 
 COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "samples_per_second"]
 
@@ -222,16 +222,18 @@ def test_transfer_trains_the_new_head_first_and_then_everything(tmp_path, traine
 
 
 def test_the_first_phase_of_a_transfer_changes_the_head_alone(trained_run):
-    from kzoo.training.fit import _phases, compile_for
+    from kzoo.training.phases import compile_for, phases_of
 
     recipe = resolve_recipe("cnn", overrides={"transfer.weights": str(trained_run.path), "epochs": 5})
     x = np.random.default_rng(0).integers(0, 256, (90, 8, 8, 1)).astype("uint8")
     plan = make_plan(recipe, (x, np.arange(90) % 3))
-    head, everything = _phases(plan)
+    head, everything = phases_of(plan)
     assert (head.trainable, head.end, everything.first, everything.trainable) == (("predictions",), 3, 3, None)
-    before = {weight.path: weight.numpy() for weight in plan.model.weights}
-    compile_for(plan, head).train_on_batch(x[:30].astype("float32"), np.eye(3)[np.arange(30) % 3])
-    changed = {weight.path for weight in plan.model.weights if (weight.numpy() != before[weight.path]).any()}
+    model = plan.training_model()
+    compile_for(model, plan, head)
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    model.train_on_batch(x[:30].astype("float32"), np.eye(3)[np.arange(30) % 3])
+    changed = {weight.path for weight in model.weights if (weight.numpy() != before[weight.path]).any()}
     assert changed == {"predictions/kernel", "predictions/bias"}
 
 
@@ -255,10 +257,10 @@ def test_class_folders_of_photos_train_and_predict(tmp_path):
     assert "green &lt;b&gt;" in (run.path / "report.html").read_text()
 
 
-def test_a_dry_run_measures_two_steps_and_writes_nothing(tmp_path, monkeypatch):
+def test_a_dry_run_measures_steps_and_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan = make_plan(resolve_recipe("cnn"))
-    result = dry_run(plan)
+    result = dry_run(plan, LogReporter())
     assert (result.parameters, result.macs) == (plan.model.count_params(), plan.macs)
     assert result.expected_seconds == pytest.approx(result.step_seconds * 40 * plan.recipe.epochs)
     assert result.peak_memory > 100e6

@@ -1,0 +1,91 @@
+"""The model that trains: a copy of the plain one, in layers and a precision that are faster and compute the same.
+
+The copy has the plain model's structure, names and order of weights, so weights pass between the two as lists, and
+nothing of the copy is ever saved in a model file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+# FusedBatchNorm's smallest epsilon; cuDNN, which it calls on a GPU, takes no smaller one.
+_SMALLEST_EPSILON = 1e-5
+
+
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation in one TensorFlow kernel each way, which also takes up the activation that follows.
+
+    Keras 3 writes it out in a dozen operators and, in mixed precision, in float32. Numbers, weights and moving
+    statistics are those of the stock layer; what the kernel does not know (masks, another axis than the last,
+    renormalisation, synchronisation) goes the stock way.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """As `keras.layers.BatchNormalization`: `(batch, …, channels)` in and out."""
+        rank = len(inputs.shape)
+        plain = mask is None and not self.renorm and not self.synchronized
+        if not plain or rank > 4 or self.axis not in (-1, rank - 1) or self.epsilon < _SMALLEST_EPSILON:
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        channels = inputs.shape[-1]
+        shape = tf.shape(inputs)
+        # The kernel takes images; the statistics are over all axes but the last, however they are arranged.
+        image = inputs if rank == 4 else tf.reshape(inputs, (shape[0], -1, 1, channels))
+        learns = bool(training) and self.trainable
+        moving = [tf.convert_to_tensor(statistic) for statistic in (self.moving_mean, self.moving_variance)]
+        scale = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones((channels,))
+        offset = tf.convert_to_tensor(self.beta) if self.center else tf.zeros((channels,))
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=image,
+            scale=tf.cast(scale, "float32"),
+            offset=tf.cast(offset, "float32"),
+            mean=tf.zeros((0,)) if learns else moving[0],
+            variance=tf.zeros((0,)) if learns else moving[1],
+            epsilon=self.epsilon,
+            is_training=learns,
+        )
+        if learns:
+            values = tf.cast(tf.size(image) // channels, "float32")
+            # The kernel gives the sample's estimate of the variance, Keras's average takes the batch's own.
+            variance *= tf.maximum(values - 1.0, 1.0) / values
+            for statistic, old, new in zip(
+                (self.moving_mean, self.moving_variance), moving, (mean, variance), strict=True
+            ):
+                statistic.assign(old * self.momentum + new * (1.0 - self.momentum))
+        return outputs if rank == 4 else tf.reshape(outputs, shape)
+
+
+# By the exact type of the layer: a subclass may compute something else.
+_FASTER: dict[type[keras.layers.Layer], type[keras.layers.Layer]] = {
+    keras.layers.BatchNormalization: FusedBatchNormalization,
+}
+
+
+def training_copy(model: keras.Model, template: keras.Model | None = None) -> keras.Model:
+    """Copy a model for training.
+
+    Args:
+        model: A functional model of stock layers; its weights are taken over.
+        template: The same model built under another dtype policy, which the copy is to have.
+
+    Returns:
+        A model of the same structure and weights. On TensorFlow its batch normalisations and recurrent layers are
+        replaced by faster ones; other backends compile the stock ones as well as these.
+    """
+    copy = keras.models.clone_model(model if template is None else template, clone_function=_copy_layer)
+    copy.set_weights(model.get_weights())
+    for layer in copy.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            # It computes with what it derives from its weights.
+            layer.finalize_state()
+    return copy
+
+
+def _copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    kind = type(layer)
+    if keras.backend.backend() == "tensorflow":
+        kind = _FASTER.get(kind, kind)
+    return kind.from_config(layer.get_config())

@@ -1,0 +1,149 @@
+"""The copy that trains computes what the plain model computes."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import kzoo
+from kzoo.training import make_plan, resolve_recipe
+from kzoo.training.acceleration import FusedBatchNormalization, training_copy
+from kzoo.training.estimate import settle_precision
+from kzoo.training.reporter import LogReporter
+
+RNG = np.random.default_rng(0)
+
+
+def values(*shape: int) -> np.ndarray:
+    """Values with another mean and spread in every channel."""
+    channels = np.arange(1, shape[-1] + 1, dtype="float32")
+    return RNG.normal(channels, channels, shape).astype("float32")
+
+
+def compiled(model: keras.Model) -> keras.Model:
+    model.compile(keras.optimizers.SGD(0.005, momentum=0.9), "categorical_crossentropy")
+    return model
+
+
+def assert_trains_alike(plain: keras.Model, copy: keras.Model, x: np.ndarray, classes: int, tolerance: float) -> None:
+    """Losses of several steps, then every weight, moving statistics included, and answers in inference."""
+    y = np.eye(classes, dtype="float32")[np.arange(len(x)) % classes]
+    losses = [[float(model.train_on_batch(x, y)) for _ in range(3)] for model in (compiled(plain), compiled(copy))]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=tolerance)
+    assert losses[0][0] != losses[0][-1]
+    for ours, theirs in zip(copy.weights, plain.weights, strict=True):
+        # As a whole: where rounding moves one value across a ReLU's kink, one weight moves visibly.
+        difference = np.linalg.norm(ours.numpy() - theirs.numpy())
+        assert difference <= tolerance * (np.linalg.norm(theirs.numpy()) + 1e-3), ours.path
+    np.testing.assert_allclose(copy.predict(x, verbose=0), plain.predict(x, verbose=0), atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "cnn"])
+def test_a_model_of_the_zoo_trains_as_the_plain_one(name):
+    plain = kzoo.create_model(name, input_shape=(32, 32, 3), classes=5)
+    copy = training_copy(plain)
+    fused = [layer for layer in copy.layers if isinstance(layer, FusedBatchNormalization)]
+    assert len(fused) == sum(type(layer) is layers.BatchNormalization for layer in plain.layers) > 0
+    assert [weight.path for weight in copy.weights] == [weight.path for weight in plain.weights]
+    assert_trains_alike(plain, copy, RNG.integers(0, 256, (16, 32, 32, 3)).astype("float32"), 5, 1e-2)
+
+
+def test_a_deep_model_normalises_as_the_plain_one():
+    # Its gradients at random weights change by percents with the last digit of a pixel: nothing to compare.
+    plain = kzoo.create_model("mobilenet_v2", input_shape=(96, 96, 3), classes=5, alpha=0.35)
+    copy = training_copy(plain)
+    x = RNG.integers(0, 256, (16, 96, 96, 3)).astype("float32")
+    np.testing.assert_allclose(copy(x, training=True), plain(x, training=True), atol=1e-4)
+    for ours, theirs in zip(copy.non_trainable_weights, plain.non_trainable_weights, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-3, atol=1e-4, err_msg=ours.path)
+
+
+NORMALIZED = {
+    "images": ((6, 5, 3), {}),
+    "vectors": ((7,), {}),
+    "sequences": ((9, 4), {"momentum": 0.5}),
+    "without scale and offset": ((6, 5, 3), {"center": False, "scale": False}),
+    "an epsilon below the kernel's": ((6, 5, 3), {"epsilon": 1e-7}),
+    "another axis": ((6, 5, 3), {"axis": 1}),
+    "volumes": ((3, 4, 2, 3), {}),
+    "renormalisation": ((6, 5, 3), {"renorm": True}),
+}
+
+
+@pytest.mark.parametrize("case", NORMALIZED)
+def test_batch_normalisation_is_keras(case):
+    shape, arguments = NORMALIZED[case]
+    inputs = keras.Input(shape)
+    x = layers.BatchNormalization(**arguments)(inputs)
+    outputs = layers.Dense(3, activation="softmax")(layers.Flatten()(layers.Activation("tanh")(x)))
+    plain = keras.Model(inputs, outputs)
+    assert_trains_alike(plain, training_copy(plain), values(8, *shape), 3, 1e-4)
+
+
+def test_one_sample_a_batch_leaves_finite_statistics():
+    layer = FusedBatchNormalization()
+    layer(np.ones((1, 4), "float32"), training=True)
+    assert np.isfinite(layer.moving_variance.numpy()).all()
+
+
+def test_a_frozen_layer_keeps_its_statistics():
+    plain = keras.Sequential([keras.Input((5, 5, 3)), layers.BatchNormalization()])
+    copy = training_copy(plain)
+    copy.layers[0].trainable = False
+    x = values(8, 5, 5, 3)
+    np.testing.assert_allclose(copy(x, training=True), plain(x, training=False), rtol=1e-5)
+    np.testing.assert_array_equal(copy.layers[0].moving_mean, 0)
+
+
+def test_normalised_features_reach_the_copy():
+    plain = kzoo.create_model("lstm", input_shape=(8, 3), classes=2)
+    plain.get_layer("normalization").set_weights([np.array([1.0, 2, 3]), np.array([4.0, 5, 6]), np.array(9)])
+    plain.get_layer("normalization").finalize_state()
+    x = values(4, 8, 3)
+    np.testing.assert_allclose(training_copy(plain).predict(x, verbose=0), plain.predict(x, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_is_in_the_copy_alone(precision):
+    plan = make_plan(resolve_recipe("resnet8", overrides={"precision": precision}))
+    copy = plan.training_model()
+    assert {layer.compute_dtype for layer in plan.model.layers} == {"float32"}
+    assert copy.get_layer("stem_bn").compute_dtype == precision.removeprefix("mixed_")
+    assert copy.get_layer("predictions").compute_dtype == "float32"
+    x = plan.dataset.train.load(np.arange(64)).astype("float32")
+    half, full = copy.predict(x, verbose=0), plan.model.predict(x, verbose=0)
+    assert 0 < np.abs(half - full).max() < 0.03
+
+
+class Noted(LogReporter):
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_a_short_run_tries_no_other_precision():
+    plan = make_plan(resolve_recipe("cnn", overrides={"precision": "auto", "epochs": 1}))
+    reporter = Noted()
+    settled = settle_precision(plan, reporter)
+    assert settled.recipe.precision == "float32"
+    assert list(settled.precision_rates) == ["float32"]
+    assert reporter.lines[0].startswith("precision float32; measured: float32 ")
+
+
+@pytest.mark.parametrize(("rate", "chosen"), [(1.05, "float32"), (1.5, "mixed_bfloat16")])
+def test_the_faster_precision_is_taken_and_recorded(tmp_path, monkeypatch, rate, chosen):
+    from kzoo.training import estimate
+
+    seconds = {"float32": 0.2, "mixed_bfloat16": 0.2 / rate}
+    monkeypatch.setattr(estimate, "_time_steps", lambda plan: (seconds[plan.recipe.precision], 1.0))
+    monkeypatch.setattr(estimate, "_WORTH_A_TRIAL", 0.1)
+    run = kzoo.train("cnn", epochs=1, settings={"precision": "auto"}, out=tmp_path / "run")
+    assert run.recipe.precision == chosen
+    assert run.info.precision_rates == {"float32": 160.0, "mixed_bfloat16": pytest.approx(160 * rate, abs=0.1)}
+    assert {layer.compute_dtype for layer in run.model.layers} == {"float32"}
