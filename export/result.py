@@ -76,6 +76,7 @@ class ExportResult(_Frozen):
         io: type of its inputs and outputs; indices into tables stay integers.
         per_tensor: which layers' weights have one step a tensor.
         keep_float: layers that were to stay in float.
+        logits: the outputs are logits, whose softmax are the model's answers; parity and differences are of logits.
         size: bytes.
         gzip_size: bytes after gzip.
         sha256: of the file.
@@ -112,6 +113,7 @@ class ExportResult(_Frozen):
     io: IoType
     per_tensor: PerTensor
     keep_float: tuple[str, ...]
+    logits: bool
     size: int
     gzip_size: int
     sha256: str
