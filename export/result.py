@@ -81,7 +81,8 @@ class ExportResult(_Frozen):
         gzip_size: bytes after gzip.
         sha256: of the file.
         constants: bytes of weights, biases and shapes by their type, the largest first. The converter leaves weights of
-            less than 1,024 values in float in dynamic files, and with them the LSTM they belong to.
+            less than 1,024 values in float in dynamic files, and with them the LSTM they belong to; kernels of
+            convolutions are made int8 all the same.
         operators: kinds of operators with their counts.
         float_operators: those of an int8 or int16x8 file that still compute in floating point.
         stateful: the file remembers from one call to the next: an app resets its variables between independent inputs.
