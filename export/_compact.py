@@ -25,24 +25,32 @@ def compact(model: Any) -> bytes:
         model: a `ModelT` of the schema. Its names, buffers and empty quantisations are changed in place.
     """
     for graph in model.subgraphs:
-        _shorten_names(graph.tensors)
+        _shorten_names(model, graph)
         for tensor in graph.tensors:
             if tensor.quantization is not None and _says_nothing(tensor.quantization):
                 tensor.quantization = None
-    _drop_empty_buffers(model)
+    _drop_buffers(model)
     builder = _SharingBuilder()
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 
 
-def _shorten_names(tensors: list[Any]) -> None:
-    """To one part for each layer; a name that would be another's then stays whole."""
-    taken = {tensor.name for tensor in tensors}
-    for tensor in tensors:
+def _shorten_names(model: Any, graph: Any) -> None:
+    """To one part for each layer. Where that is another's name, constants get a number and the others stay as they are.
+
+    The names of computed tensors must not depend on the precision: by them a quantised file is held against its float
+    twin.
+    """
+    taken = {tensor.name for tensor in graph.tensors}
+    for tensor in sorted(graph.tensors, key=lambda each: model.buffers[each.buffer].data is not None):
         shorter = short_name(tensor.name.decode()).encode()
-        if shorter not in taken:
-            taken.add(shorter)
-            tensor.name = shorter
+        candidates = [shorter]
+        if model.buffers[tensor.buffer].data is not None:
+            candidates += [b"%s_%d" % (shorter, number) for number in range(1, len(graph.tensors))]
+        free = next((each for each in candidates if each not in taken), tensor.name)
+        if len(free) < len(tensor.name):
+            taken.add(free)
+            tensor.name = free
 
 
 def _says_nothing(quantization: Any) -> bool:
@@ -50,12 +58,14 @@ def _says_nothing(quantization: Any) -> bool:
     return quantization.details is None and all(each is None or len(each) == 0 for each in values)
 
 
-def _drop_empty_buffers(model: Any) -> None:
-    """Buffer 0 is the one without data, for all tensors whose values are computed."""
-    kept = [0, *(number for number, each in enumerate(model.buffers) if number and each.data is not None)]
+def _drop_buffers(model: Any) -> None:
+    """Those without data and without a reader. Buffer 0 is the empty one, for all tensors whose values are computed."""
+    readers = [*(tensor for graph in model.subgraphs for tensor in graph.tensors), *(model.metadata or ())]
+    read = {reader.buffer for reader in readers if model.buffers[reader.buffer].data is not None}
+    kept = [0, *sorted(read - {0})]
     places = {number: place for place, number in enumerate(kept)}
-    for user in (*(tensor for graph in model.subgraphs for tensor in graph.tensors), *(model.metadata or ())):
-        user.buffer = places.get(user.buffer, 0)
+    for reader in readers:
+        reader.buffer = places.get(reader.buffer, 0)
     model.buffers = [model.buffers[number] for number in kept]
 
 
