@@ -8,6 +8,7 @@ tenth to a third of the bytes. FlatBuffers lets any number of fields refer to on
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import Any
 
 import flatbuffers
@@ -17,18 +18,22 @@ from ._flatbuffer_writer import ALIGNMENT
 from .graph import short_name
 from .tflite_file import IDENTIFIER
 
+#: The converter's record of its options and a hash of what it was given, which no runtime reads.
+_RECORD = b"CONVERSION_METADATA"
+
 
 def compact(model: Any) -> bytes:
     """The file of a model in fewer bytes: operators, tensors, their order and all numbers stay as they are.
 
     Args:
-        model: a `ModelT` of the schema. Its names, buffers and empty quantisations are changed in place.
+        model: a `ModelT` of the schema. Its names, buffers, metadata and empty quantisations are changed in place.
     """
     for graph in model.subgraphs:
         _shorten_names(model, graph)
         for tensor in graph.tensors:
             if tensor.quantization is not None and _says_nothing(tensor.quantization):
                 tensor.quantization = None
+    model.metadata = [entry for entry in model.metadata or () if entry.name != _RECORD]
     _drop_buffers(model)
     builder = _SharingBuilder()
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
@@ -44,9 +49,8 @@ def _shorten_names(model: Any, graph: Any) -> None:
     taken = {tensor.name for tensor in graph.tensors}
     for tensor in sorted(graph.tensors, key=lambda each: model.buffers[each.buffer].data is not None):
         shorter = short_name(tensor.name.decode()).encode()
-        candidates = [shorter]
-        if model.buffers[tensor.buffer].data is not None:
-            candidates += [b"%s_%d" % (shorter, number) for number in range(1, len(graph.tensors))]
+        numbers = itertools.count(1) if model.buffers[tensor.buffer].data is not None else ()
+        candidates = itertools.chain([shorter], (b"%s_%d" % (shorter, number) for number in numbers))
         free = next((each for each in candidates if each not in taken), tensor.name)
         if len(free) < len(tensor.name):
             taken.add(free)
@@ -60,7 +64,7 @@ def _says_nothing(quantization: Any) -> bool:
 
 def _drop_buffers(model: Any) -> None:
     """Those without data and without a reader. Buffer 0 is the empty one, for all tensors whose values are computed."""
-    readers = [*(tensor for graph in model.subgraphs for tensor in graph.tensors), *(model.metadata or ())]
+    readers = [*(tensor for graph in model.subgraphs for tensor in graph.tensors), *model.metadata]
     read = {reader.buffer for reader in readers if model.buffers[reader.buffer].data is not None}
     kept = [0, *sorted(read - {0})]
     places = {number: place for place, number in enumerate(kept)}

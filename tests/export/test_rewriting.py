@@ -15,6 +15,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from kzoo.export import LiteModel, check, export_model, read_tflite
 from kzoo.export._compact import compact
+from kzoo.export.flatbuffer_edit import metadata_entries
 from kzoo.export.graph import layers_in_name, short_name
 
 from .conftest import trained
@@ -56,6 +57,8 @@ def test_the_same_model_in_fewer_bytes(plain: Plain, tmp_path: Path, quantize: s
     content = plain(quantize)
     smaller = compact(schema.ModelT.InitFromObj(schema.Model.GetRootAs(content)))
     assert len(smaller) < share * len(content)
+    kept, whole = metadata_entries(smaller), metadata_entries(content)
+    assert kept == {"min_runtime_version": whole["min_runtime_version"]}
     before, after = tmp_path / "before.tflite", tmp_path / "after.tflite"
     before.write_bytes(content)
     after.write_bytes(smaller)
