@@ -1,14 +1,19 @@
 """The same models through kzoo and through what a Keras user would take instead: `python -m bench.export_peers`.
 
-The peers are `model.export(format="litert")` of Keras and `TFLiteConverter.from_keras_model` of TensorFlow, for int8
-with the same calibration samples as kzoo. Every file is run on plain ai-edge-litert and held against its Keras model on
-538 digits that were not trained on; the latency of both files is measured in turns. Where kzoo's file is worse the last
-lines say so, and the exit status is 1.
+The peers are `model.export(format="litert")` of Keras, `TFLiteConverter.from_keras_model` of TensorFlow, and
+ai-edge-quantizer on the float file of the latter, for int8 with the same calibration samples as kzoo. `resnet8` also
+meets MLPerf Tiny's own model of these layers. Every file is run on plain ai-edge-litert and held against its Keras
+model on 538 digits that were not trained on; the latency of both files is measured in turns. kzoo's files have their
+metadata: labels, description, input. Where one is worse the last lines say so, and the exit status is 1.
+
+ai-edge-quantizer is looked for where Python looks: `pip install --no-deps --target FOLDER ai-edge-quantizer
+immutabledict`, then PYTHONPATH=FOLDER.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -21,7 +26,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from bench.machine import keep_results
+from bench.export_reference import mlperf_resnet8
+from bench.machine import RESULTS, describe_machine, keep_results
 from bench.peer_conversion import PEERS
 from bench.plain_keras import PLAIN_MODELS, trained
 from bench.small_runs import small_run
@@ -31,7 +37,9 @@ from kzoo.export import LiteModel, benchmark_many, check, export_model
 from kzoo.source import open_source
 
 ZOO = ("cnn", "resnet8", "mobilenet_v2", "lstm", "attention")
-PRECISIONS = ("fp32", "int8")
+KNOWN = (*ZOO, *PLAIN_MODELS)
+PRECISIONS = ("fp32", "dynamic", "int8")
+REFERENCE = "MLPerf Tiny's model, TFLiteConverter"
 CALIBRATION_SAMPLES = 256
 CONVERSION_SECONDS = 300
 # What is within these is not called worse: metadata and labels, and the noise of a busy machine.
@@ -47,6 +55,7 @@ class Case:
     calibration: np.ndarray
     samples: np.ndarray
     labels: np.ndarray
+    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -78,15 +87,15 @@ def case(name: str, model: keras.Model, data: Dataset) -> Case:
     chosen = np.arange(CALIBRATION_SAMPLES)
     rest = [split.load(np.arange(len(split))).astype(np.float32) for split in (data.val, data.test)]
     labels = np.concatenate([data.val.labels, data.test.labels])
-    return Case(name, model, data.train.load(chosen).astype(np.float32), np.concatenate(rest), labels)
+    return Case(name, model, data.train.load(chosen).astype(np.float32), np.concatenate(rest), labels, data.classes)
 
 
-def convert_with_peer(case: Case, peer: str, precision: str, file: Path) -> str:
+def convert_with_peer(case: Case, model: keras.Model, peer: str, precision: str, file: Path) -> str:
     """Convert in a child process; gives what went wrong, "" where nothing did."""
-    model, samples = file.with_suffix(".keras"), file.with_suffix(".npy")
-    case.model.save(model)
+    saved, samples = file.with_suffix(".keras"), file.with_suffix(".npy")
+    model.save(saved)
     np.save(samples, case.calibration)
-    command = [sys.executable, "-m", "bench.peer_conversion", model, peer, precision, samples, file]
+    command = [sys.executable, "-m", "bench.peer_conversion", saved, peer, precision, samples, file]
     try:
         finished = subprocess.run(command, capture_output=True, text=True, timeout=CONVERSION_SECONDS)
     except subprocess.TimeoutExpired:
@@ -121,6 +130,15 @@ def answers(case: Case, file: Path, expected: np.ndarray) -> Answers:
     )
 
 
+def contenders(case: Case, precision: str) -> Iterator[tuple[str, keras.Model]]:
+    """What kzoo's file is held against, and the model that it is made of."""
+    for peer in PEERS:
+        if peer != "ai-edge-quantizer" or precision != "fp32":
+            yield peer, case.model
+    if case.name == "resnet8":
+        yield REFERENCE, mlperf_resnet8(case.model)
+
+
 def compare(case: Case, precision: str, folder: Path, runs: int) -> Iterator[dict[str, Any]]:
     """One row a peer."""
     expected = case.model.predict(case.samples, verbose=0)
@@ -133,13 +151,15 @@ def compare(case: Case, precision: str, folder: Path, runs: int) -> Iterator[dic
             calibration=case.calibration if precision == "int8" else None,
             verification=(case.samples, case.labels),
             max_drop=1,
+            classes=case.classes,
+            description=f"{case.name} for {len(case.classes)} classes of digits",
         )
         ours, trouble = answers(case, exported.path, expected), ""
     except ExportError as error:
         ours, trouble = None, str(error)
-    for peer in PEERS:
+    for peer, model in contenders(case, precision):
         file = folder / f"{stem}-{peer}.tflite"
-        fails = convert_with_peer(case, peer, precision, file)
+        fails = convert_with_peer(case, model, "TFLiteConverter" if peer == REFERENCE else peer, precision, file)
         refuses = "" if fails else problem_running(file)
         theirs = None if fails or refuses else answers(case, file, expected)
         verdict = {"converts": fails or "yes", "runs": "no" if fails else refuses or "yes"}
@@ -183,11 +203,20 @@ def figures(ours: Answers | None, theirs: Answers | None, trouble: str, runs: in
     return row
 
 
+def with_earlier(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows, and those of other models that the same machine and versions gave before."""
+    file = RESULTS / "export_peers.json"
+    earlier = json.loads(file.read_text()) if file.is_file() else {"machine": None}
+    measured = {row["model"] for row in rows}
+    others = earlier["rows"] if earlier["machine"] == describe_machine() else []
+    whole = [*rows, *(row for row in others if row["model"] not in measured)]
+    return [row for name in KNOWN for row in whole if row["model"] == name]
+
+
 def main() -> int:
     """Measure, print and keep the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    known = [*ZOO, *PLAIN_MODELS]
-    parser.add_argument("--models", nargs="+", choices=known, default=known)
+    parser.add_argument("--models", nargs="+", choices=KNOWN, default=KNOWN, help="the others' figures stay")
     parser.add_argument("--runs", type=int, default=300, help="timed runs of each file")
     parser.add_argument("--folder", type=Path, help="keeps runs and files; trained runs that are there are taken")
     chosen = parser.parse_args()
@@ -200,8 +229,7 @@ def main() -> int:
                 for row in compare(each, precision, files, chosen.runs):
                     print(row, flush=True)
                     rows.append(row)
-    if chosen.models == known:
-        print(keep_results("export_peers", f"python -m bench.export_peers --runs {chosen.runs}", rows))
+    print(keep_results("export_peers", f"python -m bench.export_peers --runs {chosen.runs}", with_earlier(rows)))
     worse = [row for row in rows if row["worse"]]
     for row in worse:
         print(f"kzoo is worse than {row['peer']} with {row['model']} in {row['precision']}: {row['worse']}")

@@ -47,7 +47,7 @@ def _answer(folder: Path, precision: dict[str, Any], inputs: int, twin: bool, pa
     folded = fold_input_scaling(graph, scalars_only=wanted.needs_calibration)
     # The loop of a GRU neither survives full-integer quantisation, where the calibrator ends the process
     # (https://github.com/tensorflow/tensorflow/issues/75140), nor gets its weights quantised in any other way.
-    bridged = build_bridge(graph, unroll=wanted.quantize != "fp32", sixteen_bits=wanted.quantize == "int16x8")
+    bridged = build_bridge(graph, unroll=wanted.quantize != "fp32", integers=wanted.needs_calibration)
     samples = _load(folder, "sample", inputs, graph)
     difference = check_bridge(model, graph, bridged, _with_random(samples))
     now("converting the model")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tensorflow.lite.python import schema_py_generated as schema
 
 # The one way to name tensors that stay in float; tf.lite.experimental.QuantizationDebugger calls it too, but gives
 # files with float inputs and outputs only.
@@ -18,6 +19,8 @@ from tensorflow.lite.python.convert import mlir_quantize
 
 from kzoo.errors import ExportError
 
+from ._compact import compact
+from ._dynamic import quantise_small_kernels, unpack_depthwise_kernels
 from .graph import MODEL_NAME, Graph, layers_in_name
 from .precision import Precision
 from .tflite_file import read_tflite
@@ -59,7 +62,20 @@ def convert(
             _set_precision(made, precision, arrays, dtypes, with_floats)
             return made
 
-        return _in_precision(converter, precision), inputs, outputs
+        return _rewritten(_in_precision(converter, precision), precision), inputs, outputs
+
+
+def _rewritten(content: bytes, precision: Precision) -> bytes:
+    """The converter's file in a form that is smaller, and faster where that can be."""
+    # The schema is the converter's own, so that no field of its file is unknown.
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    if any(buffer.offset > 1 for buffer in model.buffers):
+        return content  # a file of more than 2 GiB, which keeps its weights behind the FlatBuffer
+    if precision.quantize == "dynamic":
+        if precision.per_tensor != "all":
+            quantise_small_kernels(model)
+        unpack_depthwise_kernels(model)
+    return compact(model)
 
 
 def _in_precision(converter: Callable[..., tf.lite.TFLiteConverter], precision: Precision) -> bytes:

@@ -18,6 +18,7 @@ import tf_keras
 
 from kzoo.errors import ExportError
 
+from ._device_layers import ProductAttention, ProductNormalization
 from .folding import affine_of
 from .graph import (
     MODEL_NAME,
@@ -43,6 +44,8 @@ _RENAMED_ACTIVATIONS = {"silu": "swish"}
 _RENAMED_ARGUMENTS = {("LeakyReLU", "negative_slope"): "alpha"}
 _NOT_NEEDED = ("_initializer", "_regularizer", "_constraint")
 _RECURRENT = frozenset({"GRU", "LSTM", "SimpleRNN"})
+#: In their stead the tf_keras layers of the same name.
+_OTHER_FORMS = {"LayerNormalization": ProductNormalization, "MultiHeadAttention": ProductAttention}
 
 
 def as_float32(model: keras.Model) -> keras.Model:
@@ -70,13 +73,13 @@ def _with_float32(config: Any) -> Any:
     return config
 
 
-def build_bridge(graph: Graph, *, unroll: bool = False, sixteen_bits: bool = False) -> tf_keras.Model:
+def build_bridge(graph: Graph, *, unroll: bool = False, integers: bool = False) -> tf_keras.Model:
     """Make the graph again in tf_keras with batch 1 and float32, weights included.
 
     Args:
         graph: what `read_graph` gave.
         unroll: write out GRU and SimpleRNN step by step: their loop does not survive full-integer quantisation.
-        sixteen_bits: use nothing that has no kernel for 16-bit activations, see `_ProductNormalization`.
+        integers: for a file that computes in integers, see `_device_layers.ProductNormalization`.
 
     Raises:
         ExportError: a layer that tf_keras does not have, or not with these arguments.
@@ -88,7 +91,7 @@ def build_bridge(graph: Graph, *, unroll: bool = False, sixteen_bits: bool = Fal
     layers: dict[int, Any] = {}
     for number, call in graph.numbered_calls():
         try:
-            layer = layers.get(id(call.layer)) or _make_layer(call, number, unroll, sixteen_bits)
+            layer = layers.get(id(call.layer)) or _make_layer(call, number, unroll, integers)
             outputs = _apply(layer, call, tensors)
             if not isinstance(layer, _Kept):  # those belong to one call
                 layers[id(call.layer)] = layer
@@ -204,24 +207,6 @@ def _unsupported(layer: GraphLayer, error: Exception) -> ExportError:
     )
 
 
-class _ProductNormalization(tf_keras.layers.LayerNormalization):
-    """Layer normalisation whose variance is the mean of a product.
-
-    tf_keras's own becomes SQUARED_DIFFERENCE, which the quantiser makes a 16-bit operator although the runtime has no
-    such kernel: the file is written, and fails or aborts when it is run
-    (https://github.com/google-ai-edge/LiteRT/issues/4383).
-    """
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        centred = inputs - tf.reduce_mean(inputs, self.axis, keepdims=True)
-        variance = tf.reduce_mean(centred * centred, self.axis, keepdims=True)
-        normal = centred * tf.math.rsqrt(variance + self.epsilon)
-        shape = [size if axis in self.axis else 1 for axis, size in enumerate(inputs.shape)]
-        if self.gamma is not None:
-            normal *= tf.reshape(self.gamma, shape)
-        return normal if self.beta is None else normal + tf.reshape(self.beta, shape)
-
-
 class _Kept(tf_keras.layers.Layer):
     """An operation of `keras.ops`, or a stock layer that tf_keras does not have.
 
@@ -266,7 +251,7 @@ def _stateless(call: Call) -> Callable[[list[Any]], Any]:
     return compute
 
 
-def _make_layer(call: Call, number: int, unroll: bool = False, sixteen_bits: bool = False) -> Any:
+def _make_layer(call: Call, number: int, unroll: bool = False, integers: bool = False) -> Any:
     layer = call.layer
     if not _has_twin(layer):
         return _Kept(call, number)
@@ -277,8 +262,9 @@ def _make_layer(call: Call, number: int, unroll: bool = False, sixteen_bits: boo
             *((scale, offset) if not affine.is_scalar else (scale[0], offset[0])), name=layer.name
         )
     masked = call.kwargs.get("mask") is not None
-    if sixteen_bits and layer.kind == "LayerNormalization":
-        return _ProductNormalization(**_arguments(_ProductNormalization, {**layer.config, "name": layer.name}))
+    instead = _OTHER_FORMS.get(layer.kind) if integers or layer.kind != "LayerNormalization" else None
+    if instead is not None:
+        return instead(**_arguments(instead, {**layer.config, "name": layer.name}))
     try:
         return _from_config(layer.kind, {**layer.config, "name": layer.name}, unroll, masked)
     except (TypeError, ValueError) as error:

@@ -32,6 +32,7 @@ class Description:
     version: str
     classes: tuple[str, ...] | None
     kind: Literal["image", "sequence"]
+    logits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ def _metadata(file: TFLiteFile, description: Description) -> ModelMetadata:
         version=description.version,
         classes=description.classes,
         kind=description.kind,
+        logits=description.logits,
     )
 
 

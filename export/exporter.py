@@ -29,6 +29,7 @@ from .calibration import (
 from .examination import Demands, Description, examine
 from .folding import takes_pixels
 from .graph import Graph, as_functional, read_graph
+from .logits import without_softmax
 from .portability import wants_dense_per_tensor
 from .precision import IoType, PerTensor, Precision, Quantization
 from .process import convert_in_child
@@ -48,6 +49,7 @@ def export_model(
     io: IoType | None = None,
     per_tensor: PerTensor | None = None,
     keep_float: Sequence[str] = (),
+    logits: bool = False,
     target: str | None = None,
     min_runtime: str | None = None,
     calibration: Arrays | Iterable[Arrays] | None = None,
@@ -78,6 +80,8 @@ def export_model(
         io: type of the file's inputs and outputs; None for the precision's own.
         per_tensor: which layers' weights have one step a tensor: `"none"`, `"dense"`, `"all"`; None to choose.
         keep_float: layers that an int8 file computes in float32.
+        logits: end the file before the model's last softmax, see `without_softmax`; it is held against the Keras model
+            without that, too.
         target: a runtime or delegate that must take the file, see `check`.
         min_runtime: the oldest TensorFlow Lite runtime that must run it, such as `"2.14"`.
         calibration: for int8 and int16x8: real samples, `(samples, *input_shape)`, or an iterable of batches; a few
@@ -117,7 +121,7 @@ def export_model(
     precision = Precision(quantize, io, per_tensor, tuple(keep_float))
     precision.check()
     _check_request(file, precision, calibration, overwrite)
-    model = as_functional(model)
+    model = without_softmax(model) if logits else as_functional(model)
     graph = read_graph(model)
     precision = precision.fitted(graph, dense_per_tensor=wants_dense_per_tensor(target, min_runtime))
     inputs = as_arrays(verification[0], graph.inputs, "verification data")
@@ -145,6 +149,7 @@ def export_model(
         version=version,
         classes=labels,
         kind="image" if _takes_images(graph, inputs) else "sequence",
+        logits=logits,
     )
     found = examine(
         model,
@@ -164,6 +169,7 @@ def export_model(
         io=precision.io_type,
         per_tensor=precision.per_tensor or "none",
         keep_float=precision.keep_float,
+        logits=logits,
         size=lite.size,
         gzip_size=lite.gzip_size,
         sha256=hashlib.sha256(found.content).hexdigest(),

@@ -121,6 +121,19 @@ def layers_in_name(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(re.findall(rf"(?:^|;){MODEL_NAME}/([^/;]+)/", name)))
 
 
+def short_name(name: str) -> str:
+    """A name of a tensor or node with one part for each layer only, those of `layers_in_name`.
+
+    Example:
+        >>> short_name("model/relu1/Relu;model/conv1/BiasAdd;model/conv1/Conv2D")
+        'model/relu1/Relu;model/conv1/BiasAdd'
+    """
+    parts: dict[tuple[str, ...], str] = {}
+    for part in name.split(";"):
+        parts.setdefault(layers_in_name(part), part)
+    return ";".join(parts.values())
+
+
 def values_in(structure: Any) -> Iterator[Value]:
     """Every `Value` in nested lists, tuples and dictionaries."""
     if isinstance(structure, Value):

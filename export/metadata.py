@@ -53,6 +53,7 @@ def classifier_metadata(
     license: str = "",
     mean: float = 0.0,
     std: float = 1.0,
+    logits: bool = False,
 ) -> ModelMetadata:
     """Say of a classifier's file what the toolkits want to know.
 
@@ -75,6 +76,7 @@ def classifier_metadata(
         license: of the model.
         mean: an image input takes (pixel - mean) / std, before quantisation.
         std: likewise.
+        logits: the outputs are logits: their softmax, which the file leaves out, are the probabilities.
 
     Returns:
         What `add_metadata` writes; inputs and outputs are in the order of the file.
@@ -89,7 +91,7 @@ def classifier_metadata(
     names = signature_names(file)
     inputs = tuple(_input(names[index], file.tensors[index], kind, mean, std) for index in file.inputs)
     outputs = tuple(
-        _output(names[index], file.tensors[index], classes if position == 0 else None)
+        _output(names[index], file.tensors[index], classes if position == 0 else None, logits)
         for position, index in enumerate(file.outputs)
     )
     return ModelMetadata(
@@ -123,8 +125,9 @@ def _input(name: str, info: TensorInfo, kind: str, mean: float, std: float) -> T
     )
 
 
-def _output(name: str, info: TensorInfo, classes: Sequence[str] | None) -> TensorMetadata:
-    highest = {"float32": 1.0, "uint8": 255.0}.get(info.dtype)
+def _output(name: str, info: TensorInfo, classes: Sequence[str] | None, logits: bool) -> TensorMetadata:
+    highest = None if logits else {"float32": 1.0, "uint8": 255.0}.get(info.dtype)
+    described = "Logit of every class." if logits else "Probability of every class."
     files: tuple[AssociatedFile, ...] = ()
     if classes is not None:
         if len(classes) != info.shape[-1]:
@@ -134,7 +137,7 @@ def _output(name: str, info: TensorInfo, classes: Sequence[str] | None) -> Tenso
         files = (AssociatedFile(LABELS, "Names of the classes, one a line.", "axis labels"),)
     return TensorMetadata(
         name=name,
-        description="Probability of every class." if classes is not None else "",
+        description=described if classes is not None or logits else "",
         content="feature",
         minimum=() if highest is None else (0.0,),
         maximum=() if highest is None else (highest,),

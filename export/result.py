@@ -76,11 +76,13 @@ class ExportResult(_Frozen):
         io: type of its inputs and outputs; indices into tables stay integers.
         per_tensor: which layers' weights have one step a tensor.
         keep_float: layers that were to stay in float.
+        logits: the outputs are logits, whose softmax are the model's answers; parity and differences are of logits.
         size: bytes.
         gzip_size: bytes after gzip.
         sha256: of the file.
         constants: bytes of weights, biases and shapes by their type, the largest first. The converter leaves weights of
-            less than 1,024 values in float in dynamic files, and with them the LSTM they belong to.
+            less than 1,024 values in float in dynamic files, and with them the LSTM they belong to; kernels of
+            convolutions are made int8 all the same.
         operators: kinds of operators with their counts.
         float_operators: those of an int8 or int16x8 file that still compute in floating point.
         stateful: the file remembers from one call to the next: an app resets its variables between independent inputs.
@@ -112,6 +114,7 @@ class ExportResult(_Frozen):
     io: IoType
     per_tensor: PerTensor
     keep_float: tuple[str, ...]
+    logits: bool
     size: int
     gzip_size: int
     sha256: str

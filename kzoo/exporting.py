@@ -68,6 +68,7 @@ def export_model(
     io: IoType | None = None,
     per_tensor: PerTensor | None = None,
     keep_float: Sequence[str] = (),
+    logits: bool = False,
     target: str | None = None,
     min_runtime: str | None = None,
     data: Any = None,
@@ -96,6 +97,8 @@ def export_model(
         per_tensor: Which layers' weights have one step a tensor: `"none"`, `"dense"` or `"all"`. Default: none of them,
             but dense ones where a GRU is written out step by step.
         keep_float: Names of layers that an int8 file computes in float32.
+        logits: End the file at the logits, without the softmax, for an app that only ranks the classes. `kzoo.evaluate`
+            and `kzoo.predict` apply it to the answers of such a file.
         target: Where the file must run: `"litert"`, `"tflite-runtime"`, `"tflm"`, `"nnapi"` or `"gpu"`, see
             `kzoo.check`. With `"tflm"`, `"android"`, `"ios"`, `"web"` or `"rpi"` a kit is written beside the file, see
             `kit_folder`: the file with a small, complete program for that platform.
@@ -146,6 +149,7 @@ def export_model(
         io=place.io if io is None and quantize in ("int8", "int16x8") else io,
         per_tensor=per_tensor,
         keep_float=keep_float,
+        logits=logits,
         target=place.runtime,
         min_runtime=min_runtime,
         calibration=samples.calibration,

@@ -126,6 +126,10 @@ def as_probabilities(outputs: np.ndarray) -> np.ndarray:
     outputs = np.asarray(outputs, dtype=np.float32)
     if outputs.min(initial=0.0) >= -1e-3 and outputs.max(initial=0.0) <= 1.001:
         return outputs
+    return _softmax(outputs)
+
+
+def _softmax(outputs: np.ndarray) -> np.ndarray:
     exponents = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
     return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
 
@@ -206,7 +210,9 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
             f"Expected the sidecar of {path} in {path}.json, received that of a file from {spec.shape} to "
             f"{len(classes)} classes. Put the right one beside it, or export again."
         )
-    return Source(str(path), classes, spec, lambda batch: as_probabilities(file.predict(batch)), None, None, origin)
+    # Where the sidecar says so nobody has to guess: logits may look like probabilities.
+    probabilities = _softmax if facts.get("logits") else as_probabilities
+    return Source(str(path), classes, spec, lambda batch: probabilities(file.predict(batch)), None, None, origin)
 
 
 def _sidecar(path: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ ALLOWED = {
         "keras",
         "tf_keras",
         "tensorflow",
+        "flatbuffers",
         "numpy",
         "pydantic",
         "jinja2",

@@ -38,6 +38,7 @@ TARGETS = ("litert", "tflite-runtime", "nnapi", "gpu", "tflm", "android", "ios",
     help="Layers whose weights get one step a tensor, not one a channel: for older runtimes and some accelerators.",
 )
 @click.option("--keep-float", multiple=True, metavar="LAYER", help="Leave this layer of an int8 file in float.")
+@click.option("--logits", is_flag=True, help="End at the logits, without the softmax: enough to rank the classes.")
 @click.option(
     "--target",
     type=click.Choice(TARGETS),
@@ -131,6 +132,8 @@ def _summary(result: ExportResult) -> list[str]:
     ]
     if result.float_operators:
         lines.append(f"in float  {', '.join(map(str, result.float_operators))}")
+    if result.logits:
+        lines.append("the answers are logits: their softmax are the probabilities")
     lines.append(
         f"against Keras on {parity.samples:,} validation samples: same answer on {100 * parity.agreement:.2f} %, "
         f"largest difference {parity.max_difference:.2g}"

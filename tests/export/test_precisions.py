@@ -166,7 +166,7 @@ def plainly_converted(path: Path, *arguments: str) -> int:
 
 
 def test_without_the_workaround_such_a_file_is_written_and_does_not_run(tmp_path: Path) -> None:
-    """https://github.com/google-ai-edge/LiteRT/issues/4383: once this fails, `_ProductNormalization` can go."""
+    """https://github.com/google-ai-edge/LiteRT/issues/4383: once this fails, int16x8 needs no workaround."""
     path = tmp_path / "plain.tflite"
     bits = "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
     assert plainly_converted(path, "LayerNormalization", bits) != 0

@@ -100,6 +100,8 @@ def test_a_cell(trained: Callable[[str], Run], tmp_path: Path, name: str, quanti
     assert result.parity.max_difference <= promise.difference
     assert result.parity.agreement >= promise.agreement
     assert result.drop <= promise.drop
+    if CATALOG[name].task == "image" and quantize != "int16x8":  # of 16 bits XNNPACK takes nothing
+        assert result.xnnpack_partitions == 1
     if quantize == "int8" and CATALOG[name].task == "image":
         check_pixels(result)
     check_order(run, LiteModel(result.path))
@@ -125,6 +127,8 @@ def check_contents(result: ExportResult, promise: Promise) -> None:
     """Builtin operators, and types as promised, those of the weights too."""
     file = read_tflite(result.path)
     assert file.custom_operators == ()
+    # Sizes are known and activations belong to the operator before.
+    assert not {operator.name for operator in file.operators} & {"SHAPE", "PACK", "STRIDED_SLICE", "RELU", "RELU6"}
     assert {tensor.dtype for tensor in (*result.inputs, *result.outputs)} == {promise.ends}
     values = Counter()
     for tensor in file.tensors:
@@ -133,9 +137,8 @@ def check_contents(result: ExportResult, promise: Promise) -> None:
 
 
 def check_pixels(result: ExportResult) -> None:
-    """An app feeds its bytes as they are, and the CPU delegate takes the whole graph in one piece."""
+    """An app feeds its bytes as they are."""
     assert (result.inputs[0].scale, result.inputs[0].zero_point) == (1.0, -128)
-    assert result.xnnpack_partitions == 1
 
 
 def check_order(run: Run, lite: LiteModel) -> None:

@@ -80,6 +80,16 @@ def test_options_reach_the_file(export):
     assert LiteModel("m.tflite").input_dtype == "uint8"
 
 
+def test_logits_are_told_and_evaluate_like_probabilities(export, invoke):
+    assert "the answers are logits" in export("--logits").stderr
+    logits = json.loads(invoke("evaluate", "m.tflite", "--json").stdout)
+    assert LiteModel("m.tflite").predict(np.zeros((1, 8, 8, 1))).min() < 0
+    assert "logits" not in export("--force").stderr
+    assert json.loads(invoke("evaluate", "m.tflite", "--json").stdout)["accuracy"] == pytest.approx(
+        logits["accuracy"], abs=0.01
+    )
+
+
 def test_a_kit_lies_beside_its_file_and_runs(export, digits_picture):
     result = export("--target", "rpi")
     assert result.stdout == "m.tflite\n"
