@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -31,9 +32,9 @@ from .folding import takes_pixels
 from .graph import Graph, as_functional, read_graph
 from .portability import wants_dense_per_tensor
 from .precision import IoType, PerTensor, Precision, Quantization
-from .process import convert_in_child
+from .process import Converter, convert_in_child
 from .result import CalibrationFacts, ExportResult, FloatOperator, OperatorCount, TensorFacts
-from .verification import class_labels
+from .verification import class_labels, keras_answers
 
 #: Real samples on which the rebuilt model must answer like the Keras model before it is converted, and on which the
 #: layers of a quantised file are compared.
@@ -64,6 +65,7 @@ def export_model(
     overwrite: bool = False,
     timeout: float = 600,
     memory_limit: int | None = None,
+    converter: Converter | None = None,
 ) -> ExportResult:
     """Convert any functional or Sequential Keras 3 model of stock layers, and hold the file against it on real data.
 
@@ -99,6 +101,7 @@ def export_model(
         overwrite: replace a file that is there.
         timeout: seconds the conversion may take.
         memory_limit: bytes of memory the conversion may take, None for all but a tenth of the machine's.
+        converter: the process that converts, started ahead; None to start it when it is needed.
 
     Returns:
         The facts of the file, as they stand in the sidecar.
@@ -128,6 +131,7 @@ def export_model(
     if precision.needs_calibration:
         samples, facts = _calibrate(calibration, graph, inputs, calibration_samples)
     few = spread(inputs, _BRIDGE_SAMPLES)
+    answers = functools.cache(functools.partial(keras_answers, model, inputs))
     conversion = convert_in_child(
         model,
         precision=precision,
@@ -137,6 +141,8 @@ def export_model(
         packages=graph.packages,
         timeout=timeout,
         memory_limit=memory_limit,
+        converter=converter,
+        meanwhile=answers,
     )
     labels = tuple(classes) if classes is not None else None
     described = Description(
@@ -147,11 +153,11 @@ def export_model(
         kind="image" if _takes_images(graph, inputs) else "sequence",
     )
     found = examine(
-        model,
         conversion,
         Demands(precision, described if metadata else None, target, min_runtime),
         few=few,
         verification=(inputs, verification[1]),
+        answers=answers(),
         names=names,
     )
     lite, verified = found.lite, found.verified
