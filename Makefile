@@ -91,6 +91,8 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.training_loop
 	$(BIN)/python -m bench.export_matrix
 	$(BIN)/python -m bench.export_peers
+	$(BIN)/python -m bench.waiting
+	$(BIN)/python -m bench.growth
 
 docs: $(VENV)/dev.stamp
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python docs/build.py build/docs

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .operator_timing import OperatorProfile, OperatorTime, profile_operators
     from .portability import CheckReport, Finding, check
     from .precision import IoType, PerTensor, Precision, Quantization
+    from .process import Converter
     from .result import CalibrationFacts, ExportResult, FloatOperator, OperatorCount, TensorFacts
     from .runtime import LiteModel
     from .tflite_file import TFLiteFile, read_tflite
@@ -29,6 +30,7 @@ _HOMES = {
     "BenchmarkResult": "timing",
     "CalibrationFacts": "result",
     "CheckReport": "portability",
+    "Converter": "process",
     "ExportResult": "result",
     "Finding": "portability",
     "FloatOperator": "result",
@@ -67,6 +69,7 @@ __all__ = [
     "BenchmarkResult",
     "CalibrationFacts",
     "CheckReport",
+    "Converter",
     "ExportResult",
     "Finding",
     "FloatOperator",

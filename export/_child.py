@@ -1,10 +1,9 @@
-"""What runs in the child process: `python -m kzoo.export._child REQUEST.json`. See `process.py`."""
+"""What the child process does, which `_starter.py` starts. See `process.py`."""
 
 from __future__ import annotations
 
 import importlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,3 @@ def _with_random(samples: dict[str, np.ndarray], count: int = 4) -> dict[str, np
         noise = rng.uniform(array.min(), array.max(), (count, *array.shape[1:])).astype(array.dtype)
         mixed[name] = np.concatenate([array, noise]).astype(np.float32)
     return mixed
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

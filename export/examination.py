@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -65,22 +65,22 @@ class Examined:
 
 
 def examine(
-    model: Any,
     conversion: Conversion,
     demands: Demands,
     *,
     few: Sequence[np.ndarray],
     verification: tuple[Sequence[np.ndarray], np.ndarray | None],
+    answers: Sequence[np.ndarray],
     names: Sequence[str] | None,
 ) -> Examined:
     """Give the file its metadata, check what it is made of and where it runs, and hold it against the Keras model.
 
     Args:
-        model: the Keras model.
         conversion: what the child made of it.
         demands: what was asked for.
         few: a dozen real samples, one array an input, for the layer report.
         verification: real samples, one array an input, and their labels.
+        answers: of the Keras model to the verification samples.
         names: of the samples.
 
     Raises:
@@ -100,7 +100,7 @@ def examine(
         lite = LiteModel(path)
         _check_types(lite, demands.precision)
         verified = verify(
-            model,
+            answers,
             lite,
             verification[0],
             verification[1],

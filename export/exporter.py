@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -32,9 +33,9 @@ from .graph import Graph, as_functional, read_graph
 from .logits import without_softmax
 from .portability import wants_dense_per_tensor
 from .precision import IoType, PerTensor, Precision, Quantization
-from .process import convert_in_child
+from .process import Converter, convert_in_child
 from .result import CalibrationFacts, ExportResult, FloatOperator, OperatorCount, TensorFacts
-from .verification import class_labels
+from .verification import class_labels, keras_answers
 
 #: Real samples on which the rebuilt model must answer like the Keras model before it is converted, and on which the
 #: layers of a quantised file are compared.
@@ -66,6 +67,7 @@ def export_model(
     overwrite: bool = False,
     timeout: float = 600,
     memory_limit: int | None = None,
+    converter: Converter | None = None,
 ) -> ExportResult:
     """Convert any functional or Sequential Keras 3 model of stock layers, and hold the file against it on real data.
 
@@ -103,6 +105,7 @@ def export_model(
         overwrite: replace a file that is there.
         timeout: seconds the conversion may take.
         memory_limit: bytes of memory the conversion may take, None for all but a tenth of the machine's.
+        converter: the process that converts, started ahead; None to start it when it is needed.
 
     Returns:
         The facts of the file, as they stand in the sidecar.
@@ -132,6 +135,7 @@ def export_model(
     if precision.needs_calibration:
         samples, facts = _calibrate(calibration, graph, inputs, calibration_samples)
     few = spread(inputs, _BRIDGE_SAMPLES)
+    answers = functools.cache(functools.partial(keras_answers, model, inputs))
     conversion = convert_in_child(
         model,
         precision=precision,
@@ -141,6 +145,8 @@ def export_model(
         packages=graph.packages,
         timeout=timeout,
         memory_limit=memory_limit,
+        converter=converter,
+        meanwhile=answers,
     )
     labels = tuple(classes) if classes is not None else None
     described = Description(
@@ -152,11 +158,11 @@ def export_model(
         logits=logits,
     )
     found = examine(
-        model,
         conversion,
         Demands(precision, described if metadata else None, target, min_runtime),
         few=few,
         verification=(inputs, verification[1]),
+        answers=answers(),
         names=names,
     )
     lite, verified = found.lite, found.verified

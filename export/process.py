@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,7 @@ from kzoo.errors import ExportError
 
 from .precision import Precision
 
-_COMMAND = (sys.executable, "-P", "-m", "kzoo.export._child")
+_COMMAND = (sys.executable, "-P", "-m", "kzoo.export._starter")
 _ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
     "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -66,6 +69,84 @@ class Conversion:
     twin: bytes | None = None
 
 
+class Converter:
+    """A child process for one conversion, which begins at once to import TensorFlow.
+
+    That takes more than a second: start it before the model and the data are read, and hand it to `convert_in_child`.
+    It ends with the block that it is used in.
+
+    Args:
+        command: what to start; the request file is its last argument. It waits for a line on standard input.
+    """
+
+    def __init__(self, command: Sequence[str] = _COMMAND) -> None:
+        self._place = tempfile.TemporaryDirectory(prefix="kzoo-export-")
+        self.folder = Path(self._place.name)
+        self.request = self.folder / "request.json"
+        self._errors = self.folder / "errors.txt"
+        try:
+            with self._errors.open("wb") as stream:
+                self.process = subprocess.Popen(
+                    [*command, str(self.request)],
+                    env=_environment(os.environ),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=stream,
+                )
+        except BaseException:
+            self._place.cleanup()
+            raise
+
+    def __enter__(self) -> Converter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.process.kill()  # also on Ctrl-C; it does nothing to a child that has ended
+        self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self._place.cleanup()
+
+    def run(self, meanwhile: Callable[[], object], timeout: float, memory_limit: int) -> None:
+        """Have the request answered.
+
+        Args:
+            meanwhile: what to do here until then.
+            timeout: seconds until the child is stopped.
+            memory_limit: bytes of memory at which it is stopped.
+
+        Raises:
+            ExportError: it crashed, was stopped, or says what is wrong with the request.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="kzoo-converter") as pool:
+            try:
+                self._begin()
+                watched = pool.submit(_wait, self.process, self.folder, timeout, memory_limit)
+                meanwhile()
+                watched.result()
+            finally:
+                self.process.kill()  # or the thread would wait for it
+        if self.process.returncode != 0:
+            raise self._failure(self.process.returncode)
+
+    def _begin(self) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # of a child that has crashed; its status tells
+            os.write(self.process.stdin.fileno(), b"\n")
+
+    def _failure(self, status: int) -> ExportError:
+        told = self.folder / "error.json"
+        if told.exists():
+            return ExportError(json.loads(told.read_text())["message"])
+        reason = _last_line(self._errors.read_bytes().decode(errors="replace"))
+        return ExportError(
+            f"The converter stopped with {_how(status)}{_stage(self.folder)}{': ' + reason if reason else ''}. "
+            "The model was not exported."
+        )
+
+
 def convert_in_child(
     model: Any,
     *,
@@ -76,7 +157,8 @@ def convert_in_child(
     packages: Sequence[str] = (),
     timeout: float = 600,
     memory_limit: int | None = None,
-    command: Sequence[str] = _COMMAND,
+    converter: Converter | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Conversion:
     """Convert a Keras model in a process of its own.
 
@@ -90,21 +172,21 @@ def convert_in_child(
         timeout: seconds until the child is stopped.
         memory_limit: bytes of memory at which the child is stopped. None: all but a tenth of the machine's. Held where
             the system tells a process's memory under /proc.
-        command: what to start; the request file is its last argument.
+        converter: the process, started ahead. It is spent afterwards. Default: one that is started now.
+        meanwhile: what to do here while the child works.
 
     Raises:
         ExportError: the conversion failed, crashed, took too long or too much memory. Nothing is left behind.
     """
-    with tempfile.TemporaryDirectory(prefix="kzoo-export-") as name:
-        folder = Path(name)
-        request = folder / "request.json"
+    with converter or Converter() as child:
+        folder = child.folder
         model.save(folder / "model.keras")
         for kind, arrays in (("sample", samples), ("calibration", calibration)):
             for number, array in enumerate(arrays):
                 np.save(folder / f"{kind}-{number}.npy", array, allow_pickle=False)
         asked = {"precision": precision.to_json(), "inputs": len(samples), "twin": twin, "packages": list(packages)}
-        request.write_text(json.dumps(asked))
-        _run([*command, str(request)], folder, timeout, memory_limit or _usable_memory())
+        child.request.write_text(json.dumps(asked))
+        child.run(meanwhile, timeout, memory_limit or _usable_memory())
         answer = json.loads((folder / "answer.json").read_text())
         return Conversion(
             content=(folder / "model.tflite").read_bytes(),
@@ -116,33 +198,6 @@ def convert_in_child(
         )
 
 
-def _run(command: Sequence[str], folder: Path, timeout: float, memory_limit: int) -> None:
-    errors = folder / "errors.txt"
-    with errors.open("wb") as stream:
-        child = subprocess.Popen(
-            command,
-            env=_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stream,
-        )
-        try:
-            _wait(child, folder, timeout, memory_limit)
-        finally:
-            child.kill()  # also on Ctrl-C; it does nothing to a child that has ended
-            child.wait()
-    if child.returncode == 0:
-        return
-    told = folder / "error.json"
-    if told.exists():
-        raise ExportError(json.loads(told.read_text())["message"])
-    reason = _last_line(errors.read_bytes().decode(errors="replace"))
-    raise ExportError(
-        f"The converter stopped with {_how(child.returncode)}{_stage(folder)}{': ' + reason if reason else ''}. "
-        "The model was not exported."
-    )
-
-
 def _wait(child: subprocess.Popen[bytes], folder: Path, timeout: float, memory_limit: int) -> None:
     deadline = time.monotonic() + timeout
     while True:
@@ -152,12 +207,14 @@ def _wait(child: subprocess.Popen[bytes], folder: Path, timeout: float, memory_l
         except subprocess.TimeoutExpired:
             pass
         if time.monotonic() > deadline:
+            child.kill()
             raise ExportError(
                 f"The conversion did not end within {timeout:g} s{_stage(folder)} and was stopped. "
                 "Allow more time or take a smaller model."
             )
         used = _resident(child.pid)
         if used > memory_limit:
+            child.kill()
             raise ExportError(
                 f"The conversion took {used / 1e9:.1f} GB of memory{_stage(folder)}, which is more than the "
                 f"{memory_limit / 1e9:.1f} GB it may have, and was stopped. Allow more memory or take a smaller model."

@@ -103,8 +103,27 @@ class Verification(BaseModel):
     most_different: tuple[Difference, ...]
 
 
+def keras_answers(model: keras.Model, inputs: Sequence[np.ndarray], batch_size: int = 64) -> list[np.ndarray]:
+    """What the Keras model answers, one float32 array `(samples, …)` an output.
+
+    Args:
+        model: the model.
+        inputs: one array an input, in the order of the model's inputs.
+        batch_size: samples at a time.
+    """
+    batches = []
+    for start in range(0, len(inputs[0]), batch_size):
+        batch = [
+            np.asarray(array[start : start + batch_size]).astype(tensor.dtype)
+            for array, tensor in zip(inputs, model.inputs, strict=True)
+        ]
+        answers: Any = model.predict(in_structure(model, batch), batch_size=len(batch[0]), verbose=0)
+        batches.append([np.asarray(array, np.float32) for array in keras.tree.flatten(answers)])
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
 def verify(
-    model: keras.Model,
+    expected: Sequence[np.ndarray],
     lite: LiteModel,
     inputs: Sequence[np.ndarray],
     labels: np.ndarray | None = None,
@@ -114,10 +133,10 @@ def verify(
     names: Sequence[str] | None = None,
     batch_size: int = 64,
 ) -> Verification:
-    """Answer the same samples with both, a batch at a time.
+    """Have the file answer the samples that the Keras model has answered, a batch at a time.
 
     Args:
-        model: the Keras model.
+        expected: the Keras model's answers, as `keras_answers` gives them.
         lite: the file.
         inputs: one array an input, in the order of the model's inputs.
         labels: `(samples,)` class indices, or `(samples, classes)` one-hot.
@@ -129,14 +148,12 @@ def verify(
     Raises:
         ExportError: labels that do not fit, or answers that are not finite.
     """
-    expected: list[list[np.ndarray]] = []
     received: list[list[np.ndarray]] = []
     for start in range(0, len(inputs[0]), batch_size):
         batch = [np.asarray(array[start : start + batch_size]) for array in inputs]
-        expected.append(_keras_answers(model, batch))
         answers = lite.predict_outputs(dict(zip(input_names, batch, strict=True)))
         received.append([answers[name] for name in output_names])
-    ours = [np.concatenate(parts) for parts in zip(*expected, strict=True)]
+    ours = list(expected)
     theirs = [np.concatenate(parts) for parts in zip(*received, strict=True)]
     if not all(np.isfinite(array).all() for array in ours):
         raise ExportError("The Keras model answers NaN or infinity on the verification data. Train it again.")
@@ -191,15 +208,13 @@ def paired_interval(right: np.ndarray, other: np.ndarray) -> tuple[float, float]
 
 
 def _class_drops(truth: np.ndarray, right: np.ndarray, other: np.ndarray) -> tuple[ClassDrop, ...]:
+    labels, places, samples = np.unique(truth, return_inverse=True, return_counts=True)
+    shares = [np.bincount(places, weights=each) / samples for each in (right, other)]
     drops = [
-        ClassDrop(
-            label=int(label),
-            samples=int(chosen.sum()),
-            accuracy_keras=float(right[chosen].mean()),
-            accuracy_tflite=float(other[chosen].mean()),
+        ClassDrop(label=label, samples=count, accuracy_keras=ours, accuracy_tflite=theirs)
+        for label, count, ours, theirs in zip(
+            labels.tolist(), samples.tolist(), *(share.tolist() for share in shares), strict=True
         )
-        for label in np.unique(truth)
-        for chosen in [truth == label]
     ]
     return tuple(sorted(drops, key=lambda each: -each.drop))
 
@@ -235,12 +250,6 @@ def top_class(answers: np.ndarray) -> np.ndarray:
     if answers.shape[-1] == 1:
         return (answers[..., 0] > 0.5).astype(np.int64)
     return np.asarray(answers.argmax(axis=-1))
-
-
-def _keras_answers(model: keras.Model, batch: list[np.ndarray]) -> list[np.ndarray]:
-    tensors = [array.astype(tensor.dtype) for array, tensor in zip(batch, model.inputs, strict=True)]
-    answers: Any = model.predict(in_structure(model, tensors), batch_size=len(batch[0]), verbose=0)
-    return [np.asarray(array, np.float32) for array in keras.tree.flatten(answers)]
 
 
 def _parity(ours: list[np.ndarray], theirs: list[np.ndarray]) -> Parity:

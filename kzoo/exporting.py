@@ -16,7 +16,7 @@ from kzoo.export.kits import Platform, check_free, write_kit
 from kzoo.source import Source, open_source
 
 if TYPE_CHECKING:
-    from kzoo.export import ExportResult, IoType, PerTensor, Quantization
+    from kzoo.export import Converter, ExportResult, IoType, PerTensor, Quantization
 
 CALIBRATION_SAMPLES = 256
 # More samples would make the measured drop a little sharper and the command a lot slower.
@@ -80,6 +80,7 @@ def export_model(
     overwrite: bool = False,
     timeout: float = 600,
     memory_limit: int | None = None,
+    converter: Converter | None = None,
 ) -> ExportResult:
     """Write a `.tflite` file that has been run and behaves like the Keras model.
 
@@ -115,6 +116,8 @@ def export_model(
         overwrite: Replace a file that stands at `path`.
         timeout: Seconds the conversion may take.
         memory_limit: Bytes of memory the conversion may take. Default: all but a tenth of the machine's.
+        converter: The process that converts, started ahead, see `kzoo.export.Converter`. Default: it is started when it
+            is needed.
 
     Returns:
         What was written and how it was measured.
@@ -166,6 +169,7 @@ def export_model(
         overwrite=overwrite,
         timeout=timeout,
         memory_limit=memory_limit,
+        converter=converter,
     )
     if place.kit:
         write_kit(result, place.kit, kit_folder(result.path, place.kit))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -110,6 +112,8 @@ def _open_what_is_closed() -> None:
 def main() -> None:
     """Entry point of the console script."""
     listen_for_interrupts()
+    # At its end Python would look through all of TensorFlow for garbage, for a second.
+    atexit.register(gc.freeze)
     _open_what_is_closed()
     if hasattr(sys.stdout, "reconfigure"):
         # Names of the user's files may hold what the terminal's encoding does not.

@@ -93,19 +93,24 @@ def export(
     kzoo export runs/resnet18.digits-1 --quantize int8 --target android
     kzoo export runs/resnet18.digits-1 --quantize int8 --layer-report --keep-float predictions
     """  # noqa: D301 - click wants the character, not an escape of it
-    load_keras()
-    from kzoo.exporting import export_model, kit_folder
+    from kzoo.export import Converter
 
-    result = export_model(
-        run,
-        out,
-        data=data,
-        target=target,
-        max_drop=max_drop / 100,
-        overwrite=force,
-        memory_limit=None if max_memory is None else int(max_memory * 1e9),
-        **options,
-    )
+    # Before all else, so that two processes import TensorFlow at the same time and not one after the other.
+    with Converter() as converter:
+        load_keras()
+        from kzoo.exporting import export_model, kit_folder
+
+        result = export_model(
+            run,
+            out,
+            data=data,
+            target=target,
+            max_drop=max_drop / 100,
+            overwrite=force,
+            memory_limit=None if max_memory is None else int(max_memory * 1e9),
+            converter=converter,
+            **options,
+        )
     if as_json:
         show_json(result.model_dump(mode="json"))
         return

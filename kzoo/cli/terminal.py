@@ -119,7 +119,9 @@ def load_keras() -> None:
     TensorFlow writes some lines before its log level applies, straight to the file descriptor. An import that fails
     shows all that was written.
     """
-    with _swallowed_stderr():
+    from kzoo.lean_imports import lean_imports
+
+    with _swallowed_stderr(), lean_imports():
         import keras
 
         keras.backend.backend()

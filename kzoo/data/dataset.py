@@ -151,13 +151,14 @@ def match_classes(dataset: Dataset, model_classes: Sequence[str]) -> Dataset:
     known = tuple(model_classes)
     if dataset.classes == known:
         return dataset
-    unknown = [name for name in dataset.classes if name not in known]
+    place = {name: index for index, name in enumerate(known)}
+    unknown = [name for name in dataset.classes if name not in place]
     if unknown:
         raise DataError(
             f"{dataset.name} has labels that are not the model's: {_some(unknown)}. The model knows {_some(known)}. "
             "Use data with the model's classes, or train on this data first."
         )
-    places = np.array([known.index(name) for name in dataset.classes], np.int64)
+    places = np.array([place[name] for name in dataset.classes], np.int64)
     train, val, test = (_RelabelledSplit(split, places[split.labels]) for split in map(dataset.split, SPLITS))
     return dataclasses.replace(dataset, classes=known, train=train, val=val, test=test)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from kzoo.errors import DataError, KzooError
 
@@ -50,13 +51,27 @@ class Metrics(BaseModel):
     """Unweighted mean of the F1 scores of the classes that occur as a label or a prediction."""
     classes: tuple[ClassMetrics, ...]
     """One record a class, in the order of the model's outputs."""
-    confusion: list[list[int]]
-    """Sample counts: rows are true classes, columns predicted ones."""
+    confusion: list[dict[int, int]]
+    """One row a true class: how many of its samples were taken for which class, by index; classes without any are left
+    out, so that thousands of classes need no millions of zeros."""
+
+    @field_validator("confusion", mode="before")
+    @classmethod
+    def _without_zeros(cls, rows: Any) -> Any:
+        """Take the full matrix that kzoo 0.1.0 wrote."""
+        if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+            return rows
+        return [{column: count for column, count in enumerate(row) if count} for row in rows]
 
     @property
     def mistakes(self) -> int:
         """Number of samples whose most probable class is not the true one."""
-        return self.samples - sum(row[index] for index, row in enumerate(self.confusion))
+        return self.samples - sum(row.get(index, 0) for index, row in enumerate(self.confusion))
+
+    def confused(self) -> np.ndarray:
+        """`(cells, 3)` whole numbers: true class, predicted class and count of all that is not zero, right ones too."""
+        cells = [(true, *cell) for true, row in enumerate(self.confusion) for cell in row.items()]
+        return np.array(cells, np.int64).reshape(-1, 3)
 
 
 def compute_metrics(
@@ -81,7 +96,7 @@ def compute_metrics(
         >>> compute_metrics(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]), ["cat", "dog"]).accuracy
         0.5
     """
-    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support, top_k_accuracy_score
 
     probabilities, labels = np.asarray(probabilities), np.asarray(labels)
     _check(probabilities, labels, classes)
@@ -105,9 +120,16 @@ def compute_metrics(
                 classes, *(column.tolist() for column in by_class), strict=True
             )
         ),
-        # scikit-learn warns of a matrix of one class even when told that there is just one.
-        confusion=confusion_matrix(labels, predicted, labels=indices).tolist() if len(classes) > 1 else [[len(labels)]],
+        confusion=_confusion(labels, predicted, len(classes)),
     )
+
+
+def _confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> list[dict[int, int]]:
+    rows: list[dict[int, int]] = [{} for _ in range(classes)]
+    cells, counts = np.unique(labels.astype(np.int64) * classes + predicted, return_counts=True)
+    for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
+        rows[cell // classes][cell % classes] = count
+    return rows
 
 
 def percent(ratio: float) -> str:

@@ -88,18 +88,20 @@ def collect_mistakes(split: Samples, probabilities: np.ndarray, limit: int = 24)
 
 def most_confused(metrics: Metrics, limit: int = 10) -> list[ConfusedPair]:
     """List the pairs of classes that are mixed up most often, by count, then by share of the true class."""
-    wrong = np.array(metrics.confusion)
-    np.fill_diagonal(wrong, 0)
+    rows, columns, counts = metrics.confused().T
+    wrong = rows != columns
+    rows, columns, counts = rows[wrong], columns[wrong], counts[wrong]
     support = np.array([record.support for record in metrics.classes])
-    rows, columns = np.nonzero(wrong)
     # lexsort sorts by its last key first.
-    order = np.lexsort((support[rows], -wrong[rows, columns]))[:limit]
+    order = np.lexsort((support[rows], -counts))[:limit]
     return [
         ConfusedPair(
             true=metrics.classes[row].name,
             predicted=metrics.classes[column].name,
-            count=int(wrong[row, column]),
+            count=count,
             support=int(support[row]),
         )
-        for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True)
+        for row, column, count in zip(
+            rows[order].tolist(), columns[order].tolist(), counts[order].tolist(), strict=True
+        )
     ]

@@ -30,6 +30,7 @@ from .metrics import Metrics, percent
 from .mistakes import worst_mistakes
 
 COUNTED_CLASSES = 20  # up to here a confusion matrix has room for its numbers
+_MOST_CELLS = 900  # pixels that a confusion matrix has along a side
 _SCORES = 120  # classes that plot_class_scores shows at most
 _SCORES_A_COLUMN = 34
 
@@ -69,9 +70,11 @@ def plot_confusion(metrics: Metrics, theme: Theme = LIGHT) -> Figure:
     """Draw the confusion matrix: true classes down, predicted classes across.
 
     Shading is the share of the true class, blue where right and orange where wrong. Counts are written in up to 20
-    classes; beyond, the names are thinned out.
+    classes; beyond, the names are thinned out. Of more classes than there are pixels, neighbours share a cell.
     """
-    counts = np.array(metrics.confusion)
+    classes = len(metrics.classes)
+    together = math.ceil(classes / _MOST_CELLS)
+    counts = _confusion_counts(metrics, together)
     size = len(counts)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # Below 1, the exponent lifts rare mistakes out of the background.
@@ -86,7 +89,7 @@ def plot_confusion(metrics: Metrics, theme: Theme = LIGHT) -> Figure:
     # Beyond a few hundred classes a cell is less than a pixel: average then, or whole rows would vanish.
     axes.imshow(colours, interpolation="nearest" if size <= 200 else "antialiased")
     cell = 0.76 * side * 72 / size  # points
-    _name_classes(axes, [record.name for record in metrics.classes], cell, theme)
+    _name_classes(axes, [record.name for record in metrics.classes[::together]], cell, theme)
     if size <= COUNTED_CLASSES:
         edges = np.arange(size + 1) - 0.5
         axes.hlines(edges, -0.5, size - 0.5, color=theme.rule, linewidth=0.8)
@@ -262,6 +265,16 @@ def _mark_best(axes: Sequence[Axes], epochs: np.ndarray, history: Sequence[Mappi
         fontfamily=fonts(),
         pad=9,
     )
+
+
+def _confusion_counts(metrics: Metrics, together: int) -> np.ndarray:
+    """Sum the confusion over blocks of classes that share a cell; on the diagonal only what is right counts."""
+    rows, columns, counts = metrics.confused().T
+    size = math.ceil(len(metrics.classes) / together)
+    summed = np.zeros((size, size), np.int64)
+    apart = (rows == columns) | (rows // together != columns // together)
+    np.add.at(summed, (rows[apart] // together, columns[apart] // together), counts[apart])
+    return summed
 
 
 def _name_classes(axes: Axes, names: Sequence[str], cell: float, theme: Theme) -> None:

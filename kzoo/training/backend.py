@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.abc
 import sys
 from collections.abc import Iterator
 
 import keras
+
+from kzoo.lean_imports import hidden
 
 
 @contextlib.contextmanager
@@ -21,20 +22,5 @@ def only_the_backend() -> Iterator[None]:
     if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
         yield
         return
-    hidden = _Hidden()
-    sys.meta_path.insert(0, hidden)
-    try:
+    with hidden({"tensorflow"}):
         yield
-    finally:
-        sys.meta_path.remove(hidden)
-
-
-class _Hidden(importlib.abc.MetaPathFinder):
-    """Makes TensorFlow look as if it were not installed.
-
-    An entry None in `sys.modules` would be simpler, but Keras takes any entry there for TensorFlow itself.
-    """
-
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
-        if fullname == "tensorflow":
-            raise ModuleNotFoundError("kzoo leaves TensorFlow out while Keras runs on another backend", name=fullname)

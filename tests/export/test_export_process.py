@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import pytest
 
 from kzoo.errors import ExportError
 from kzoo.export.precision import Precision
-from kzoo.export.process import convert_in_child
+from kzoo.export.process import Converter, convert_in_child
 
 SAMPLES = [np.ones((2, 4), np.float32)]
 
@@ -52,7 +53,7 @@ def python(code: str) -> list[str]:
 )
 def test_a_crash_is_one_clear_line(model: keras.Model, temporary: Path, code: str, message: str) -> None:
     with pytest.raises(ExportError, match=message) as caught:
-        convert_in_child(model, precision=Precision(), samples=SAMPLES, command=python(code))
+        convert_in_child(model, precision=Precision(), samples=SAMPLES, converter=Converter(python(code)))
     assert "\n" not in str(caught.value)
     assert not list(temporary.iterdir())
 
@@ -61,7 +62,7 @@ def test_a_child_that_hangs_is_stopped(model: keras.Model, temporary: Path) -> N
     code = "import os, pathlib, sys, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)"
     code = code.replace("'pid'", repr(str(temporary.parent / "pid")))
     with pytest.raises(ExportError, match="did not end within 3 s"):
-        convert_in_child(model, precision=Precision(), samples=SAMPLES, command=python(code), timeout=3)
+        convert_in_child(model, precision=Precision(), samples=SAMPLES, converter=Converter(python(code)), timeout=3)
     assert not list(temporary.iterdir())
     with pytest.raises(ProcessLookupError):
         os.kill(int((temporary.parent / "pid").read_text()), 0)
@@ -77,11 +78,43 @@ time.sleep(600)
 """
     with pytest.raises(ExportError, match=r"took 0\.\d GB of memory while converting the model, .* 0\.2 GB") as caught:
         convert_in_child(
-            model, precision=Precision(), samples=SAMPLES, command=python(code), memory_limit=200_000_000, timeout=60
+            model,
+            precision=Precision(),
+            samples=SAMPLES,
+            converter=Converter(python(code)),
+            memory_limit=200_000_000,
+            timeout=60,
         )
     assert "\n" not in str(caught.value)
     assert not list(temporary.iterdir())
     convert_in_child(model, precision=Precision(), samples=SAMPLES)
+
+
+def test_a_child_that_was_started_ahead_and_is_not_needed_leaves_nothing(temporary: Path) -> None:
+    with pytest.raises(ZeroDivisionError), Converter() as converter:
+        assert converter.folder.parent == temporary
+        1 / 0  # noqa: B018 - a failure before there is anything to convert
+    assert not list(temporary.iterdir())
+
+
+def test_memory_is_watched_while_something_else_is_done(model: keras.Model) -> None:
+    code = "held = bytearray(400_000_000); held[::4096] = b'x' * len(held[::4096]); import time; time.sleep(600)"
+    converter = Converter(python(code))
+    ended: list[int] = []
+
+    def meanwhile() -> None:
+        ended.append(converter.process.wait(60))
+
+    with pytest.raises(ExportError, match=r"took 0\.\d GB of memory"):
+        convert_in_child(
+            model,
+            precision=Precision(),
+            samples=SAMPLES,
+            converter=converter,
+            memory_limit=200_000_000,
+            meanwhile=meanwhile,
+        )
+    assert ended == [-signal.SIGKILL]
 
 
 def test_a_crash_says_what_was_being_done(model: keras.Model) -> None:
@@ -92,12 +125,14 @@ pathlib.Path(sys.argv[1]).with_name("stage").write_text("running the converted f
 ctypes.string_at(0)
 """
     with pytest.raises(ExportError, match="stopped with signal SIGSEGV while running the converted file"):
-        convert_in_child(model, precision=Precision(), samples=SAMPLES, command=python(code))
+        convert_in_child(model, precision=Precision(), samples=SAMPLES, converter=Converter(python(code)))
 
 
 def test_the_next_conversion_works_and_nothing_here_changes(model: keras.Model, temporary: Path) -> None:
     with pytest.raises(ExportError):
-        convert_in_child(model, precision=Precision(), samples=SAMPLES, command=python("import os; os.abort()"))
+        convert_in_child(
+            model, precision=Precision(), samples=SAMPLES, converter=Converter(python("import os; os.abort()"))
+        )
     environment = dict(os.environ)
     conversion = convert_in_child(model, precision=Precision(), samples=SAMPLES)
     assert conversion.content[4:8] == b"TFL3"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kzoo.errors import ExportError
-from kzoo.export.verification import class_labels, paired_interval, verify
+from kzoo.export.verification import class_labels, keras_answers, paired_interval, verify
 
 
 class Answers:
@@ -30,7 +30,8 @@ def identity() -> keras.Model:
 
 
 def held_against(model: keras.Model, ours: np.ndarray, theirs: np.ndarray, labels: np.ndarray | None = None, **more):
-    return verify(model, Answers(theirs), [ours], labels, input_names=["x"], output_names=["y"], **more)
+    answers = keras_answers(model, [ours])
+    return verify(answers, Answers(theirs), [ours], labels, input_names=["x"], output_names=["y"], **more)
 
 
 def one_hot(classes: list[int]) -> np.ndarray:

@@ -32,7 +32,7 @@ def test_three_classes_by_hand():
     metrics = compute_metrics(one_hot([0, 0, 1, 2, 1, 0, 2, 2], 3), labels, ["a", "b", "c"], "val")
 
     assert (metrics.split, metrics.samples, metrics.mistakes) == ("val", 8, 3)
-    assert metrics.confusion == [[2, 1, 1], [1, 1, 0], [0, 0, 2]]
+    assert metrics.confusion == [{0: 2, 1: 1, 2: 1}, {0: 1, 1: 1}, {2: 2}]
     assert metrics.accuracy == 5 / 8
     assert metrics.top5 == 1
     assert [record.precision for record in metrics.classes] == pytest.approx([2 / 3, 1 / 2, 2 / 3])
@@ -49,21 +49,36 @@ def test_a_class_that_the_split_lacks_costs_nothing_unless_it_is_predicted():
     absent = compute_metrics(one_hot([0, 1, 0, 1], 3), labels, ["a", "b", "c"])
     assert (absent.f1, absent.precision, absent.recall) == (1, 1, 1)
     assert absent.classes[2].model_dump() == {"name": "c", "precision": 0, "recall": 0, "f1": 0, "support": 0}
-    assert absent.confusion[2] == [0, 0, 0]
+    assert absent.confusion[2] == {}
 
     predicted = compute_metrics(one_hot([0, 1, 0, 2], 3), labels, ["a", "b", "c"])
     assert predicted.f1 == pytest.approx((1 + 2 / 3 + 0) / 3)
 
 
+def test_a_full_matrix_of_an_older_run_reads_as_what_is_written_now():
+    metrics = compute_metrics(one_hot([0, 1, 1], 2), np.array([0, 1, 0]), ["ham", "spam"])
+    older = {**metrics.model_dump(mode="json"), "confusion": [[1, 1], [0, 1]]}
+    assert Metrics.model_validate(older) == metrics
+    assert Metrics.model_validate_json(metrics.model_dump_json()) == metrics
+
+
+def test_thousands_of_classes_take_no_more_room_than_their_samples():
+    def written(classes):
+        labels = np.arange(classes)
+        return len(compute_metrics(one_hot(labels, classes), labels, ["class"] * classes).model_dump_json())
+
+    assert written(1000) < 2.2 * written(500)
+
+
 def test_two_classes():
     metrics = compute_metrics(one_hot([0, 1, 1], 2), np.array([0, 1, 0]), ["ham", "spam"])
-    assert metrics.confusion == [[1, 1], [0, 1]]
+    assert metrics.confusion == [{0: 1, 1: 1}, {1: 1}]
     assert (metrics.accuracy, metrics.top5) == (2 / 3, 1)
 
 
 def test_one_class():
     metrics = compute_metrics(np.ones((3, 1)), np.zeros(3, int), ["only"])
-    assert (metrics.accuracy, metrics.f1, metrics.confusion) == (1, 1, [[3]])
+    assert (metrics.accuracy, metrics.f1, metrics.confusion) == (1, 1, [{0: 3}])
 
 
 def test_top5_counts_the_fifth_and_not_the_sixth():

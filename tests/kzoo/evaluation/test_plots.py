@@ -81,7 +81,7 @@ def test_confusion_writes_its_counts(classes, measure):
     figure = plot_confusion(metrics)
     drawn(figure)
     written = [text.get_text() for text in figure.axes[0].texts]
-    assert sorted(written) == sorted(str(count) for row in metrics.confusion for count in row if count)
+    assert sorted(written) == sorted(str(count) for row in metrics.confusion for count in row.values())
 
 
 def test_confusion_shades_by_share_of_the_true_class():
@@ -93,6 +93,23 @@ def test_confusion_shades_by_share_of_the_true_class():
     assert shades[1, 1] == pytest.approx(blue)
     assert shades[0, 0] == pytest.approx((1 + blue) / 2)
     assert shades[1, 0] == pytest.approx([1, 1, 1])
+
+
+def test_confusion_of_more_classes_than_pixels_puts_neighbours_into_one_cell():
+    classes = 1800
+    labels = np.arange(classes)
+    predicted = labels.copy()
+    predicted[0] = 1000
+    figure = plot_confusion(compute_metrics(np.eye(classes, dtype=np.float32)[predicted], labels, ["class"] * classes))
+    shades = np.asarray(figure.axes[0].images[0].get_array())
+    blue, orange = (
+        np.array([int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5)])
+        for colour in (LIGHT.blue, LIGHT.orange)
+    )
+    assert shades.shape == (900, 900, 3)
+    assert shades[1, 1] == pytest.approx(blue)
+    assert shades[0, 0] == pytest.approx((1 + blue) / 2)
+    assert shades[0, 500] == pytest.approx(1 - 0.5**0.4 * (1 - orange))
 
 
 def test_confusion_of_100_classes_thins_its_names_so_that_none_overlap(measure):
