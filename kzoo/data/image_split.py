@@ -5,7 +5,9 @@ from __future__ import annotations
 import abc
 import logging
 import math
+import statistics
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,15 +18,18 @@ from .dataset import Labels, Split
 from .images import Pixels, read_image
 from .options import Cache
 from .spec import InputSpec
-from .system import available_memory, spans, thread_pool
+from .system import fits_memory, spans, thread_pool
 
 logger = logging.getLogger(__name__)
 
-_MEMORY_SHARE = 4  # kept where the whole split takes no more than a quarter of the memory that is free
+# Seconds an image below which a second thread costs more than it brings: most of so short a time is Python, which
+# one thread runs at a time.
+_WORTH_A_THREAD = 100e-6
+_FILL = 1024  # images between two log lines while a whole split is read
 
 
 class ImageSplit(Split):
-    """Images decoded by threads, one by one.
+    """Images decoded one by one, by threads where they are large enough.
 
     With `cache="auto"` the decoded pixels stay in memory when those of the whole split take at most a quarter of
     what is free at the first `load`, so that a second epoch decodes nothing; with `"none"` memory stays flat.
@@ -36,6 +41,7 @@ class ImageSplit(Split):
         self._kept: _Kept | None = None
         self._undecided = cache == "auto"
         self._deciding = threading.Lock()
+        self._threaded: bool | None = None
 
     @abc.abstractmethod
     def _read(self, index: int) -> Pixels:
@@ -47,21 +53,44 @@ class ImageSplit(Split):
         kept = self._keep()
         if kept is None:
             return self._decode(wanted)
+        self._fill(kept, wanted)
+        return kept.pixels[wanted]
+
+    def whole(self) -> Pixels | None:
+        """See `Split.whole`; with `cache="none"` always None."""
+        kept = self._keep()
+        if kept is None:
+            return None
+        for start in range(0, len(self), _FILL):
+            end = min(start + _FILL, len(self))
+            if self._fill(kept, np.arange(start, end)):
+                logger.info("decoded %d of %d images", end, len(self))
+        return kept.pixels
+
+    def _fill(self, kept: _Kept, wanted: NDArray[np.int64]) -> bool:
+        """Decode what is not kept yet; say whether there was any."""
         new = wanted[~kept.filled[wanted]]
         if len(new):
             kept.pixels[new] = self._decode(new)
             kept.filled[new] = True
-        return kept.pixels[wanted]
+        return len(new) > 0
 
     def _decode(self, indices: NDArray[np.int64]) -> Pixels:
         pixels = np.empty((len(indices), *self.spec.shape), np.uint8)
 
-        def decode(places: range) -> None:
+        def decode(places: range) -> list[float]:
+            seconds = []
             for place in places:
+                started = time.perf_counter()
                 pixels[place] = self._read(int(indices[place]))
+                seconds.append(time.perf_counter() - started)
+            return seconds
 
-        # Some images a task: for small ones the hand-over costs as much as the decoding.
-        list(thread_pool().map(decode, spans(len(indices))))
+        # Some images a part: for small ones the hand-over to a thread costs as much as the decoding.
+        parts = spans(len(indices))
+        if self._threaded is None and parts:
+            self._threaded = statistics.median(decode(parts.pop(0))) > _WORTH_A_THREAD
+        list((thread_pool().map if self._threaded else map)(decode, parts))
         return pixels
 
     def _keep(self) -> _Kept | None:
@@ -69,7 +98,7 @@ class ImageSplit(Split):
             if self._undecided:
                 self._undecided = False
                 size = len(self) * math.prod(self.spec.shape)
-                if size * _MEMORY_SHARE <= available_memory():
+                if fits_memory(size):
                     self._kept = _Kept(len(self), self.spec)
                 else:
                     logger.info("%.1f GB of pixels do not fit into memory: decoded anew each epoch", size / 1e9)

@@ -116,7 +116,7 @@ def test_second_epoch_decodes_nothing_where_memory_allows(make_folder, monkeypat
 
 @pytest.mark.parametrize(("cache", "free"), [("none", 2**40), ("auto", 1000)])
 def test_nothing_is_kept_when_told_so_or_when_memory_is_short(make_folder, monkeypatch, cache, free):
-    monkeypatch.setattr("kzoo.data.image_split.available_memory", lambda: free)
+    monkeypatch.setattr("kzoo.data.system.available_memory", lambda: free)
     train = open_dataset(make_folder({"cat": 10, "dog": 10}), cache=cache).train
     reads = count_reads(train, monkeypatch)
     train.load([0, 1])

@@ -9,7 +9,7 @@ from kzoo.data import open_dataset
 from kzoo.errors import RecipeError
 from kzoo.recipes.schema import AugmentationSection
 from kzoo.training.augment import Augmenter, build_augmentation
-from kzoo.training.feed import EpochOrder, _PythonFeed, make_feed
+from kzoo.training.feed import EpochOrder, PythonFeed, make_feed
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def collect(feed):
 
 
 def python_batches(split, order, augmenter=None):
-    feed = _PythonFeed(split, order, 10, augmenter)
+    feed = PythonFeed(split, order, 10, augmenter)
     return [feed[index] for index in range(feed.num_batches)]
 
 
