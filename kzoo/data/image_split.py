@@ -5,9 +5,7 @@ from __future__ import annotations
 import abc
 import logging
 import math
-import statistics
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,9 +20,10 @@ from .system import fits_memory, spans, thread_pool
 
 logger = logging.getLogger(__name__)
 
-# Seconds an image below which a second thread costs more than it brings: most of so short a time is Python, which
-# one thread runs at a time.
-_WORTH_A_THREAD = 100e-6
+# Pixels of an image up to which a second thread costs more time than it brings: most of so short a decoding is Python,
+# which one thread runs at a time. Measured with JPEGs on two cores: of 32x32 75 µs by one thread and 100 by two, of
+# 64x64 96 and 98, of 160x160 216 and 122.
+_SMALL = 64 * 64
 _FILL = 1024  # images between two log lines while a whole split is read
 
 
@@ -33,15 +32,21 @@ class ImageSplit(Split):
 
     With `cache="auto"` the decoded pixels stay in memory when those of the whole split take at most a quarter of
     what is free at the first `load`, so that a second epoch decodes nothing; with `"none"` memory stays flat.
+
+    Args:
+        labels: See `Split`.
+        spec: What an image is brought to.
+        cache: Whether decoded pixels may be kept.
+        stored: Pixels that an image has before, as most have them.
     """
 
-    def __init__(self, labels: Labels, spec: InputSpec, cache: Cache) -> None:
+    def __init__(self, labels: Labels, spec: InputSpec, cache: Cache, stored: int) -> None:
         self.labels = labels
         self.spec = spec
         self._kept: _Kept | None = None
         self._undecided = cache == "auto"
         self._deciding = threading.Lock()
-        self._threaded: bool | None = None
+        self._threaded = max(stored, math.prod(spec.shape[:2])) > _SMALL
 
     @abc.abstractmethod
     def _read(self, index: int) -> Pixels:
@@ -78,19 +83,12 @@ class ImageSplit(Split):
     def _decode(self, indices: NDArray[np.int64]) -> Pixels:
         pixels = np.empty((len(indices), *self.spec.shape), np.uint8)
 
-        def decode(places: range) -> list[float]:
-            seconds = []
+        def decode(places: range) -> None:
             for place in places:
-                started = time.perf_counter()
                 pixels[place] = self._read(int(indices[place]))
-                seconds.append(time.perf_counter() - started)
-            return seconds
 
         # Some images a part: for small ones the hand-over to a thread costs as much as the decoding.
-        parts = spans(len(indices))
-        if self._threaded is None and parts:
-            self._threaded = statistics.median(decode(parts.pop(0))) > _WORTH_A_THREAD
-        list((thread_pool().map if self._threaded else map)(decode, parts))
+        list((thread_pool().map if self._threaded else map)(decode, spans(len(indices))))
         return pixels
 
     def _keep(self) -> _Kept | None:
@@ -117,8 +115,10 @@ class _Kept:
 class FileSplit(ImageSplit):
     """Image files under one folder."""
 
-    def __init__(self, root: Path, paths: Sequence[str], labels: Labels, spec: InputSpec, cache: Cache) -> None:
-        super().__init__(labels, spec, cache)
+    def __init__(
+        self, root: Path, paths: Sequence[str], labels: Labels, spec: InputSpec, cache: Cache, stored: int
+    ) -> None:
+        super().__init__(labels, spec, cache, stored)
         self._root = root
         self._paths = paths
 

@@ -117,7 +117,7 @@ def _tf_feed(split: Split | WatchedSplit, order: EpochOrder, classes: int, augme
     import tensorflow as tf
 
     whole = split.whole()
-    sample = split.load([0]) if whole is None else whole[:1]
+    sample = split.load(np.arange(1)) if whole is None else whole[:1]
     with tf.device("CPU"):
         labels = tf.constant(split.labels)
         samples = None if whole is None else tf.constant(whole)
