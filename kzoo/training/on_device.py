@@ -98,25 +98,11 @@ def train_on_device(
         return False
     weights = None if class_weights is None else np.array([class_weights[index] for index in range(classes)], "float32")
 
-    def train_batch(places: Any, seed: Any, samples: Any, labels: Any) -> tuple[Any, ...]:
-        inputs, one_hot = _gather(places, samples, labels, classes)
-        if augmenter is not None:
-            inputs, one_hot = augmenter(inputs, one_hot, seed)
-        inputs = ops.cast(inputs, "float32")
-        if weights is None:
-            return inputs, one_hot
-        # As Keras weighs a sample whose label is mixed: by its largest class.
-        return inputs, one_hot, ops.take(weights, ops.argmax(one_hot, axis=-1))
-
-    def val_batch(places: Any, seed: Any, samples: Any, labels: Any) -> tuple[Any, ...]:
-        inputs, one_hot = _gather(places, samples, labels, classes)
-        return ops.cast(inputs, "float32"), one_hot
-
     _build_loss_and_metrics(model, classes, weighted=weights is not None)
     model.steps_per_execution = 1 if batch_by_batch else steps_per_dispatch()
     # Keras makes these two only where there are none.
-    model.train_function = _compiled(model, model.train_step, train_batch, residents[0])
-    model.test_function = _compiled(model, model.test_step, val_batch, residents[1])
+    model.train_function = _compiled(model, model.train_step, _batch_maker(classes, augmenter, weights), residents[0])
+    model.test_function = _compiled(model, model.test_step, _batch_maker(classes, None, None), residents[1])
     return True
 
 
@@ -130,7 +116,7 @@ def steps_per_dispatch() -> int:
 def _place(train: WatchedSplit, val: WatchedSplit) -> tuple[Resident, Resident] | None:
     import jax
 
-    size = sum(split.split.load([0]).nbytes * len(split.labels) for split in (train, val))
+    size = sum(split.load(np.arange(1)).nbytes * len(split.labels) for split in (train, val))
     # None where the device's memory is the machine's.
     memory = jax.local_devices()[0].memory_stats()
     if memory is None:
@@ -149,8 +135,19 @@ def _place(train: WatchedSplit, val: WatchedSplit) -> tuple[Resident, Resident] 
     return placed[0], placed[1]
 
 
-def _gather(places: Any, samples: Any, labels: Any, classes: int) -> tuple[Any, Any]:
-    return ops.take(samples, places, axis=0), ops.one_hot(ops.take(labels, places), classes)
+def _batch_maker(classes: int, augmenter: Augmenter | None, weights: np.ndarray | None) -> MakeBatch:
+    def make_batch(places: Any, seed: Any, samples: Any, labels: Any) -> tuple[Any, ...]:
+        inputs = ops.take(samples, places, axis=0)
+        one_hot = ops.one_hot(ops.take(labels, places), classes)
+        if augmenter is not None:
+            inputs, one_hot = augmenter(inputs, one_hot, seed)
+        inputs = ops.cast(inputs, "float32")
+        if weights is None:
+            return inputs, one_hot
+        # As Keras weighs a sample whose label is mixed: by its largest class.
+        return inputs, one_hot, ops.take(weights, ops.argmax(one_hot, axis=-1))
+
+    return make_batch
 
 
 def _build_loss_and_metrics(model: keras.Model, classes: int, weighted: bool) -> None:
