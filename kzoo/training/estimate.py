@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from .backend import only_the_backend
-from .feed import EpochOrder, PythonFeed
+from .feed import EpochOrder, make_feed
 from .fit import Phase, compile_for
 from .plan import Plan
 
@@ -41,8 +41,8 @@ def dry_run(plan: Plan) -> DryRun:
     """Run two training steps and measure the second; the first one also compiles. Nothing is written."""
     model = compile_for(plan, Phase(0, plan.recipe.epochs, None, plan.recipe.optimizer.learning_rate))
     order = EpochOrder(len(plan.dataset.train), plan.recipe.batch_size, plan.recipe.seed)
-    # One batch is made, not the feed, which might read the whole split first.
-    inputs, labels = PythonFeed(plan.dataset.train, order, len(plan.dataset.classes), plan.augmenter)[0]
+    feed = make_feed(plan.dataset.train, order, len(plan.dataset.classes), plan.augmenter, streamed=True)
+    inputs, labels = next(iter(feed)) if hasattr(feed, "prefetch") else feed[0]
     model.train_on_batch(inputs, labels)
     started = time.perf_counter()
     loss = model.train_on_batch(inputs, labels)

@@ -95,7 +95,14 @@ class WatchedSplit:
         return self.split.whole()
 
 
-def make_feed(split: Split | WatchedSplit, order: EpochOrder, classes: int, augmenter: Augmenter | None = None) -> Any:
+def make_feed(
+    split: Split | WatchedSplit,
+    order: EpochOrder,
+    classes: int,
+    augmenter: Augmenter | None = None,
+    *,
+    streamed: bool = False,
+) -> Any:
     """Stream a split in batches of `(inputs, one-hot labels)`, float32.
 
     On TensorFlow this is a `tf.data.Dataset`, which loads and augments ahead of the training step; on any other backend
@@ -107,16 +114,18 @@ def make_feed(split: Split | WatchedSplit, order: EpochOrder, classes: int, augm
         order: Which samples stand in which batch.
         classes: Number of classes.
         augmenter: Random changes of images.
+        streamed: Read only what is asked for, for the few steps of an estimate.
     """
     if keras.backend.backend() == "tensorflow":
-        return _tf_feed(split, order, classes, augmenter)
+        return _tf_feed(split, None if streamed else split.whole(), order, classes, augmenter)
     return PythonFeed(split, order, classes, augmenter)
 
 
-def _tf_feed(split: Split | WatchedSplit, order: EpochOrder, classes: int, augmenter: Augmenter | None) -> Any:
+def _tf_feed(
+    split: Split | WatchedSplit, whole: np.ndarray | None, order: EpochOrder, classes: int, augmenter: Augmenter | None
+) -> Any:
     import tensorflow as tf
 
-    whole = split.whole()
     sample = split.load(np.arange(1)) if whole is None else whole[:1]
     with tf.device("CPU"):
         labels = tf.constant(split.labels)
