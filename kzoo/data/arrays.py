@@ -42,16 +42,16 @@ class ArraySplit(Split):
         self.labels = labels
         self._part = part
         self._rows = rows
-        self._spec = spec
+        self.spec = spec
 
     def load(self, indices: ArrayLike) -> Array:
         """See `Split.load`."""
         batch: Array = np.asarray(self._part.x[self._rows[np.asarray(indices, np.int64)]])
-        if self._spec.kind == "sequence":
+        if self.spec.kind == "sequence":
             return batch.astype(np.float32, copy=False)
         if batch.dtype.kind == "f":
             batch = np.rint(batch)
-        return batch.astype(np.uint8, copy=False).reshape(len(batch), *self._spec.shape)
+        return batch.astype(np.uint8, copy=False).reshape(len(batch), *self.spec.shape)
 
     def name(self, index: int) -> str:
         """See `Split.name`."""
@@ -62,7 +62,7 @@ class ResizedSplit(ImageSplit):
     """Images of an array, brought to another size or number of channels."""
 
     def __init__(self, split: ArraySplit, spec: InputSpec, cache: Cache) -> None:
-        super().__init__(split.labels, spec, cache)
+        super().__init__(split.labels, spec, cache, math.prod(split.spec.shape[:2]))
         self._split = split
 
     def _read(self, index: int) -> Pixels:

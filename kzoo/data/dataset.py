@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from kzoo.errors import DataError, UsageError
 
 from .spec import InputSpec
+from .system import fits_memory
 
 Array = NDArray[Any]
 Labels = NDArray[np.int64]
@@ -46,6 +47,19 @@ class Split(abc.ABC):
         Raises:
             DataError: A file that has changed since the dataset was opened and cannot be read any more.
         """
+
+    def whole(self) -> Array | None:
+        """Read all samples at once, where they take at most a quarter of the memory that is free.
+
+        Returns:
+            As `load`, in the split's order, and not to be written to; None where memory is short.
+
+        Raises:
+            DataError: As `load`.
+        """
+        if not fits_memory(self.load([0]).nbytes * len(self)):
+            return None
+        return self.load(np.arange(len(self)))
 
     @abc.abstractmethod
     def name(self, index: int) -> str:
@@ -135,6 +149,9 @@ class _RelabelledSplit(Split):
 
     def load(self, indices: ArrayLike) -> Array:
         return self._split.load(indices)
+
+    def whole(self) -> Array | None:
+        return self._split.whole()
 
     def name(self, index: int) -> str:
         return self._split.name(index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +57,13 @@ def open_folder(root: Path, options: Options) -> Dataset:
     sound = {record.path: record for record in records if not record.error}
     parts = {split: _sound_part(by_class, sound) for split, by_class in files.items()}
     spec = _choose_spec(root, sound.values(), options)
+    stored = round(statistics.median(record.height * record.width for record in sound.values()))
     labels = {split: part.labels for split, part in parts.items()}
     splits: dict[str, FileSplit] = {}
     for split, share in assign(labels, classes, options.fractions, options.seed).items():
         part = parts[share.part]
         paths = [part.records[row].path for row in share.rows]
-        splits[split] = FileSplit(root, paths, part.labels[share.rows], spec, options.cache)
+        splits[split] = FileSplit(root, paths, part.labels[share.rows], spec, options.cache, stored)
     return Dataset(
         name=root.resolve().name,
         source=source,

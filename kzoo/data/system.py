@@ -9,6 +9,8 @@ from pathlib import Path
 
 # Where neither Linux' files nor POSIX' sysconf say how much memory there is.
 _ASSUMED_MEMORY = 4 * 2**30
+# Samples are kept where they take no more than a quarter of the memory that is free.
+_SHARE_FOR_SAMPLES = 4
 
 
 def cache_path(*parts: str) -> Path:
@@ -21,6 +23,11 @@ def cache_path(*parts: str) -> Path:
 def available_memory() -> int:
     """Say how many bytes this process can still take without swapping: the machine's share or the container's."""
     return min(_machine_memory(), _container_memory())
+
+
+def fits_memory(size: int) -> bool:
+    """Say whether samples of `size` bytes may be kept: they take at most a quarter of what is free."""
+    return size * _SHARE_FOR_SAMPLES <= available_memory()
 
 
 def processors() -> int:

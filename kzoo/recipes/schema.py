@@ -81,7 +81,7 @@ class AugmentationSection(Section):
     """Random changes of training images; all off by default."""
 
     flip: Literal["horizontal", "vertical", "horizontal_and_vertical"] | None = None
-    # Share of height and width by which an image is shifted at most; what moves in is black (shift-crop).
+    # Share of height and width by which an image is shifted at most, in whole pixels; black moves in (shift-crop).
     shift: Fraction = 0.0
     # Degrees, to either side.
     rotation: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0

@@ -1,4 +1,4 @@
-"""Random changes of training images, by Keras's own layers."""
+"""Random changes of training images, by Keras's own layers but for flips and shifts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from keras import ops
 from kzoo.data import InputSpec
 from kzoo.errors import RecipeError
 from kzoo.recipes.schema import AugmentationSection
+
+from .flip_and_shift import FlipAndShift
 
 PIXEL_RANGE = (0, 255)
 
@@ -39,12 +41,10 @@ def build_augmentation(section: AugmentationSection, spec: InputSpec) -> list[ke
         )
     layers = keras.layers
     found: list[keras.layers.Layer] = []
-    if section.flip:
-        found.append(layers.RandomFlip(section.flip))
+    if section.flip or section.shift:
+        found.append(FlipAndShift(section.flip, section.shift))
     if section.rotation:
         found.append(layers.RandomRotation(section.rotation / 360, fill_mode="constant"))
-    if section.shift:
-        found.append(layers.RandomTranslation(section.shift, section.shift, fill_mode="constant"))
     if section.randaugment:
         found.append(layers.RandAugment(PIXEL_RANGE, section.randaugment.operations, section.randaugment.magnitude))
     if section.colour:
@@ -78,17 +78,19 @@ class Augmenter:
         """Change a batch.
 
         Args:
-            images: `(batch, height, width, channels)`, float32, 0–255.
+            images: `(batch, height, width, channels)`, 0–255; uint8 moves less memory than float32.
             labels: `(batch, classes)`, one-hot.
             seed: One number for the batch.
 
         Returns:
-            Images and labels of the same shapes; MixUp and CutMix make labels fractional.
+            Images and labels of the same shapes, float32; MixUp and CutMix make labels fractional.
         """
-        for index, state in enumerate(self._seed_states):
-            # Generators count up in the second number, and each must draw numbers of its own.
-            state.assign(ops.cast(ops.stack([seed, index * 1000]), state.dtype))
-        batch = {"images": images, "labels": labels}
-        for layer in self.layers:
-            batch = layer(batch, training=True)
-        return batch["images"], batch["labels"]
+        # The states change in this scope alone: threads do not meet in them, and a JAX program may hold all of this.
+        with keras.StatelessScope():
+            for index, state in enumerate(self._seed_states):
+                # Generators count up in the second number, and each must draw numbers of its own.
+                state.assign(ops.cast(ops.stack([seed, index * 1000]), state.dtype))
+            batch = {"images": images, "labels": labels}
+            for layer in self.layers:
+                batch = layer(batch, training=True)
+        return ops.cast(batch["images"], "float32"), batch["labels"]

@@ -115,9 +115,8 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if self.reporter.wants_status():
             loss = float((logs or {}).get("loss", math.nan))
-            self.reporter.status(
-                f"epoch {self._epoch}/{self.epochs}  batch {batch + 1}/{self.batches}  loss {loss:.4f}"
-            )
+            batch = min(batch + 1, self.batches)
+            self.reporter.status(f"epoch {self._epoch}/{self.epochs}  batch {batch}/{self.batches}  loss {loss:.4f}")
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         values = logs or {}
@@ -160,8 +159,10 @@ class StopAtNan(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        step = self._epoch * self.batches + batch + 1
-        self._check((logs or {}).get("loss", 0.0), "loss", f"(epoch {self._epoch + 1}, batch {batch + 1})", step)
+        # Where a dispatch takes several steps, Keras counts to its end, even if the epoch ends before.
+        batch = min(batch + 1, self.batches)
+        step = self._epoch * self.batches + batch
+        self._check((logs or {}).get("loss", 0.0), "loss", f"(epoch {self._epoch + 1}, batch {batch})", step)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         # The last update of an epoch shows first here, before its weights can be taken for the best.

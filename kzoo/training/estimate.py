@@ -102,7 +102,7 @@ def _time_steps(plan: Plan) -> tuple[float, float]:
     train, timer = WatchedSplit(plan.dataset.train), _StepTimer()
     try:
         model.fit(
-            make_feed(train, order, len(plan.dataset.classes), plan.augmenter),
+            make_feed(train, order, len(plan.dataset.classes), plan.augmenter, streamed=True),
             class_weight=plan.class_weights(),
             # As many as a split of one batch needs; the timer ends them.
             epochs=_StepTimer.steps,

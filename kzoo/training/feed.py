@@ -90,53 +90,76 @@ class WatchedSplit:
             self.error = error
             raise
 
+    def whole(self) -> np.ndarray | None:
+        """As `Split.whole`."""
+        return self.split.whole()
 
-def make_feed(split: Split | WatchedSplit, order: EpochOrder, classes: int, augmenter: Augmenter | None = None) -> Any:
+
+def make_feed(
+    split: Split | WatchedSplit,
+    order: EpochOrder,
+    classes: int,
+    augmenter: Augmenter | None = None,
+    *,
+    streamed: bool = False,
+) -> Any:
     """Stream a split in batches of `(inputs, one-hot labels)`, float32.
 
     On TensorFlow this is a `tf.data.Dataset`, which loads and augments ahead of the training step; on any other backend
-    it is a `keras.utils.PyDataset`, and TensorFlow is not imported.
+    it is a `PythonFeed`, and TensorFlow is not imported. Where memory holds the split it is read as a whole first, and
+    no batch of any epoch needs Python.
 
     Args:
         split: What to stream.
         order: Which samples stand in which batch.
         classes: Number of classes.
         augmenter: Random changes of images.
+        streamed: Read only what is asked for, for the few steps of an estimate.
     """
     if keras.backend.backend() == "tensorflow":
-        return _tf_feed(split, order, classes, augmenter)
-    return _PythonFeed(split, order, classes, augmenter)
+        return _tf_feed(split, None if streamed else split.whole(), order, classes, augmenter)
+    return PythonFeed(split, order, classes, augmenter)
 
 
-def _tf_feed(split: Split | WatchedSplit, order: EpochOrder, classes: int, augmenter: Augmenter | None) -> Any:
+def _tf_feed(
+    split: Split | WatchedSplit, whole: np.ndarray | None, order: EpochOrder, classes: int, augmenter: Augmenter | None
+) -> Any:
     import tensorflow as tf
 
-    sample = split.load(np.arange(1))
+    sample = split.load(np.arange(1)) if whole is None else whole[:1]
+    with tf.device("CPU"):
+        labels = tf.constant(split.labels)
+        samples = None if whole is None else tf.constant(whole)
 
-    def load(indices: Any, seed: Any) -> Any:
+    def read(indices: Any) -> Any:
+        if samples is not None:
+            return tf.gather(samples, indices)
         inputs = tf.numpy_function(split.load, [indices], tf.as_dtype(sample.dtype), stateful=False)
         inputs.set_shape((None, *sample.shape[1:]))
-        labels = tf.one_hot(tf.gather(split.labels, indices), classes)
-        return tf.cast(inputs, tf.float32), labels, seed
+        return inputs
 
     def epoch(_: Any) -> Any:
         # Python is asked once an epoch; a question a batch would cost small models a tenth of their time.
         indices, seeds = tf.numpy_function(lambda: (order.indices(), order.seeds()), [], (tf.int64, tf.int64))
-        indices.set_shape((order.samples,))
-        seeds.set_shape((order.batches,))
-        batches = tf.data.Dataset.from_tensor_slices(indices).batch(order.batch_size)
-        return tf.data.Dataset.zip((batches, tf.data.Dataset.from_tensor_slices(seeds)))
+
+        def batch(number: Any) -> Any:
+            places = indices[number * order.batch_size : (number + 1) * order.batch_size]
+            places.set_shape((None,))
+            inputs, one_hot = read(places), tf.one_hot(tf.gather(labels, places), classes)
+            if augmenter is None:
+                return tf.cast(inputs, tf.float32), one_hot
+            return augmenter(inputs, one_hot, seeds[number])
+
+        # Python reads one batch at a time, by as many threads as pay.
+        calls = 1 if samples is None else 2
+        return tf.data.Dataset.range(order.batches).map(batch, num_parallel_calls=calls, deterministic=True)
 
     feed = tf.data.Dataset.range(1).flat_map(epoch)
-    feed = feed.apply(tf.data.experimental.assert_cardinality(order.batches))
-    feed = feed.map(load, num_parallel_calls=2, deterministic=True)
-    # One call at a time: the augmenter sets its layers' seed generators anew for each batch.
-    feed = feed.map(augmenter or (lambda inputs, labels, seed: (inputs, labels)))
-    return feed.prefetch(2)
+    return feed.apply(tf.data.experimental.assert_cardinality(order.batches)).prefetch(2)
 
 
-class _PythonFeed(keras.utils.PyDataset):
-    """The same batches for Keras backends other than TensorFlow."""
+class PythonFeed(keras.utils.PyDataset):
+    """The same batches, made one by one when they are asked for, on any backend. Arguments as `make_feed`."""
 
     def __init__(
         self, split: Split | WatchedSplit, order: EpochOrder, classes: int, augmenter: Augmenter | None
@@ -154,8 +177,8 @@ class _PythonFeed(keras.utils.PyDataset):
     def __getitem__(self, batch: int) -> tuple[Any, Any]:
         start = batch * self.order.batch_size
         indices = self.order.indices()[start : start + self.order.batch_size]
-        inputs = self.split.load(indices).astype("float32")
+        inputs = self.split.load(indices)
         labels = np.eye(self.classes, dtype="float32")[self.split.labels[indices]]
         if self.augmenter is None:
-            return inputs, labels
+            return inputs.astype("float32"), labels
         return self.augmenter(keras.ops.convert_to_tensor(inputs), labels, int(self.order.seeds()[batch]))

@@ -32,6 +32,7 @@ from .backend import only_the_backend
 from .callbacks import BestModel, EpochTensorBoard, HistoryLog, Progress, StopAtNan
 from .estimate import settle_precision
 from .feed import EpochOrder, FollowEpoch, WatchedSplit, make_feed
+from .on_device import Places, train_on_device
 from .phases import Phase, compile_for, phases_of
 from .plan import Plan, check_space, make_plan, resolve_recipe
 from .reporter import LogReporter, Reporter
@@ -182,14 +183,16 @@ def _fit_phase(
         resume_point.restored = point.counted
     train, val, classes = WatchedSplit(plan.dataset.train), WatchedSplit(plan.dataset.val), len(plan.dataset.classes)
     val_order = EpochOrder(len(val.labels), plan.recipe.batch_size, None)
+    warmup, weights = _warmup(plan, phase, order), plan.class_weights()
     try:
+        on_device = train_on_device(model, train, val, classes, plan.augmenter, weights, batch_by_batch=len(warmup) > 0)
         model.fit(
-            make_feed(train, order, classes, plan.augmenter),
-            validation_data=make_feed(val, val_order, classes),
+            Places(order) if on_device else make_feed(train, order, classes, plan.augmenter),
+            validation_data=Places(val_order) if on_device else make_feed(val, val_order, classes),
             initial_epoch=first,
             epochs=phase.end,
-            class_weight=plan.class_weights(),
-            callbacks=[*_warmup(plan, phase, order), *callbacks],
+            class_weight=None if on_device else weights,
+            callbacks=[*warmup, *callbacks],
             # The feed shuffles by itself.
             shuffle=False,
             verbose=0,

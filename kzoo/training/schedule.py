@@ -144,4 +144,7 @@ class PlateauWarmUp(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         done = self._done + batch
         if done < self.batches:
+            if keras.backend.backend() == "jax":
+                # Within an epoch the rate lies in the trainer's state; Keras takes it from the model after this call.
+                self.model.jax_state_sync()
             self.model.optimizer.learning_rate = self.learning_rate * (done + 1) / self.batches

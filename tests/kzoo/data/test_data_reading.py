@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -114,13 +115,44 @@ def test_second_epoch_decodes_nothing_where_memory_allows(make_folder, monkeypat
     np.testing.assert_array_equal(train.load(order), first)
 
 
+def test_the_whole_split_is_decoded_once_and_kept(make_folder, monkeypatch):
+    train = open_dataset(make_folder({"cat": 20, "dog": 20})).train
+    reads = count_reads(train, monkeypatch)
+    some = train.load([3, 1])
+    whole = train.whole()
+    np.testing.assert_array_equal(whole[[3, 1]], some)
+    np.testing.assert_array_equal(train.load(range(len(train))), whole)
+    assert sorted(reads) == list(range(len(train)))
+
+
+def test_arrays_are_read_as_a_whole_where_memory_allows(monkeypatch):
+    train = open_dataset("digits").train
+    whole = train.whole()
+    np.testing.assert_array_equal(whole, train.load(range(len(train))))
+    monkeypatch.setattr("kzoo.data.system.available_memory", lambda: 4 * whole.nbytes - 1)
+    assert train.whole() is None
+
+
+@pytest.mark.parametrize("small", [0, 10**9])
+def test_pixels_do_not_depend_on_the_threads(make_folder, monkeypatch, small):
+    monkeypatch.setattr("kzoo.data.image_split._SMALL", small)
+    train = open_dataset(make_folder({"cat": 30, "dog": 30}), cache="none").train
+    used = set()
+    read = train._read
+    monkeypatch.setattr(train, "_read", lambda place: used.add(threading.current_thread()) or read(place))
+    pixels = train.load(range(len(train)))
+    assert (used == {threading.current_thread()}) == (small > 0)
+    np.testing.assert_array_equal(pixels, np.concatenate([train.load([place]) for place in range(len(train))]))
+
+
 @pytest.mark.parametrize(("cache", "free"), [("none", 2**40), ("auto", 1000)])
 def test_nothing_is_kept_when_told_so_or_when_memory_is_short(make_folder, monkeypatch, cache, free):
-    monkeypatch.setattr("kzoo.data.image_split.available_memory", lambda: free)
+    monkeypatch.setattr("kzoo.data.system.available_memory", lambda: free)
     train = open_dataset(make_folder({"cat": 10, "dog": 10}), cache=cache).train
     reads = count_reads(train, monkeypatch)
     train.load([0, 1])
     train.load([0, 1])
+    assert train.whole() is None
     assert reads == [0, 1, 0, 1]
 
 

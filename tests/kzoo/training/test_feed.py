@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ from kzoo.data import open_dataset
 from kzoo.errors import RecipeError
 from kzoo.recipes.schema import AugmentationSection
 from kzoo.training.augment import Augmenter, build_augmentation
-from kzoo.training.feed import EpochOrder, _PythonFeed, make_feed
+from kzoo.training.feed import EpochOrder, PythonFeed, make_feed
+from kzoo.training.flip_and_shift import FlipAndShift
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,7 @@ def collect(feed):
 
 
 def python_batches(split, order, augmenter=None):
-    feed = _PythonFeed(split, order, 10, augmenter)
+    feed = PythonFeed(split, order, 10, augmenter)
     return [feed[index] for index in range(feed.num_batches)]
 
 
@@ -109,3 +112,60 @@ def test_augmentation_that_does_not_fit_the_input_is_refused(digits):
     sequences = open_dataset("digits", kind="sequence")
     with pytest.raises(RecipeError, match="no augmentation for sequences"):
         build_augmentation(AugmentationSection(flip="horizontal"), sequences.input)
+
+
+def numbered(side, channels=1):
+    """Images whose every pixel says where it stands, counted from 1."""
+    places = np.arange(1, side * side * channels + 1, dtype=np.uint8).reshape(side, side, channels)
+    return np.repeat(places[None], 200, axis=0)
+
+
+def flipped_and_shifted(flip, shift, images):
+    return np.asarray(FlipAndShift(flip, shift)({"images": images})["images"])
+
+
+def test_a_shift_moves_every_image_by_whole_pixels_and_leaves_black():
+    images = numbered(8)
+    moved = flipped_and_shifted(None, 0.2, images)
+    assert moved.dtype == np.uint8
+    # 0.2 of 8 pixels are two to each side.
+    padded = np.pad(images[0, ..., 0], 2)
+    windows = {padded[row : row + 8, column : column + 8].tobytes() for row in range(5) for column in range(5)}
+    found = {image.tobytes() for image in moved[..., 0]}
+    assert found <= windows
+    assert len(found) > 20
+
+
+@pytest.mark.parametrize(("flip", "ways"), [("horizontal", 2), ("vertical", 2), ("horizontal_and_vertical", 4)])
+def test_a_flip_mirrors_about_half_of_the_images(flip, ways):
+    images = numbered(5, 3)
+    turned = flipped_and_shifted(flip, 0.0, images)
+    down = (1,) if flip == "horizontal" else (1, -1)
+    across = (1,) if flip == "vertical" else (1, -1)
+    expected = {images[0][::row, ::column].tobytes() for row in down for column in across}
+    counts = Counter(image.tobytes() for image in turned)
+    assert set(counts) == expected
+    assert len(expected) == ways
+    assert min(counts.values()) > 200 / ways / 2
+
+
+def test_even_the_smallest_shift_moves_something():
+    images = numbered(8)
+    assert (flipped_and_shifted(None, 0.01, images) != images).any()
+
+
+def test_the_streamed_feed_gives_the_same_batches(digits):
+    order = EpochOrder(len(digits.val), 50, seed=1)
+    section = AugmentationSection(flip="horizontal", shift=0.2)
+    augmenter = Augmenter(build_augmentation(section, digits.input))
+    held = collect(make_feed(digits.val, order, 10, augmenter))
+    streamed = collect(make_feed(digits.val, order, 10, augmenter, streamed=True))
+    for ours, theirs in zip(held, streamed, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_feed_asks_the_split_once_where_memory_holds_it(digits, monkeypatch):
+    feed = make_feed(digits.val, EpochOrder(len(digits.val), 50, seed=1), 10)
+    monkeypatch.setattr(type(digits.val), "load", lambda split, indices: pytest.fail("read again"))
+    first, second = collect(feed), collect(feed)
+    np.testing.assert_array_equal(first[0], second[0])
