@@ -77,7 +77,8 @@ def waiting(model: str, folder: Path, rounds: int) -> list[dict[str, Any]]:
             "epochs": 4,
         }
         plan = make_plan(resolve_recipe(model, str(folder), recipe="image", overrides=settings))
-        compiled = compile_for(plan, Phase(0, 4, None, plan.recipe.optimizer.learning_rate))
+        compiled = plan.training_model()
+        compile_for(compiled, plan, Phase(0, 4, None, plan.recipe.optimizer.learning_rate))
         feed = make_feed(plan.dataset.train, plan.order(), len(plan.dataset.classes), plan.augmenter)
         batches = [batch for batch in feed if len(batch[0]) == BATCH]
         feed = feed.take(len(batches))

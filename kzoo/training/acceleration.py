@@ -58,12 +58,6 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return outputs if rank == 4 else tf.reshape(outputs, shape)
 
 
-# By the exact type of the layer: a subclass may compute something else.
-_FASTER: dict[type[keras.layers.Layer], type[keras.layers.Layer]] = {
-    keras.layers.BatchNormalization: FusedBatchNormalization,
-}
-
-
 def training_copy(model: keras.Model, template: keras.Model | None = None) -> keras.Model:
     """Copy a model for training.
 
@@ -85,7 +79,18 @@ def training_copy(model: keras.Model, template: keras.Model | None = None) -> ke
 
 
 def _copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    kind = type(layer)
-    if keras.backend.backend() == "tensorflow":
-        kind = _FASTER.get(kind, kind)
-    return kind.from_config(layer.get_config())
+    faster = _faster_layers() if keras.backend.backend() == "tensorflow" else {}
+    config = layer.get_config()
+    if type(layer) is keras.layers.Bidirectional:
+        for direction in ("layer", "backward_layer"):
+            inner = _copy_layer(keras.saving.deserialize_keras_object(config[direction]))
+            config[direction] = keras.saving.serialize_keras_object(inner)
+    # By the exact type: a subclass may compute something else.
+    return faster.get(type(layer), type(layer)).from_config(config)
+
+
+def _faster_layers() -> dict[type[keras.layers.Layer], type[keras.layers.Layer]]:
+    # Imports TensorFlow, which other backends do without.
+    from .recurrent import FastLSTM
+
+    return {keras.layers.BatchNormalization: FusedBatchNormalization, keras.layers.LSTM: FastLSTM}

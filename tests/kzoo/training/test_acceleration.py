@@ -11,6 +11,7 @@ import kzoo
 from kzoo.training import make_plan, resolve_recipe
 from kzoo.training.acceleration import FusedBatchNormalization, training_copy
 from kzoo.training.estimate import settle_precision
+from kzoo.training.recurrent import FastLSTM
 from kzoo.training.reporter import LogReporter
 
 RNG = np.random.default_rng(0)
@@ -95,6 +96,18 @@ def test_a_frozen_layer_keeps_its_statistics():
     x = values(8, 5, 5, 3)
     np.testing.assert_allclose(copy(x, training=True), plain(x, training=False), rtol=1e-5)
     np.testing.assert_array_equal(copy.layers[0].moving_mean, 0)
+
+
+def test_recurrent_layers_train_as_keras_within_wrappers_too():
+    inputs = keras.Input((9, 4))
+    x = layers.Bidirectional(layers.LSTM(5, return_sequences=True))(inputs)
+    outputs = layers.Dense(3, activation="softmax")(layers.LSTM(6)(x))
+    plain = keras.Model(inputs, outputs)
+    copy = training_copy(plain)
+    both = copy.layers[1]
+    assert [type(layer) for layer in (both.forward_layer, both.backward_layer, copy.layers[2])] == [FastLSTM] * 3
+    assert [weight.path for weight in copy.weights] == [weight.path for weight in plain.weights]
+    assert_trains_alike(plain, copy, values(7, 9, 4), 3, 1e-4)
 
 
 def test_normalised_features_reach_the_copy():
