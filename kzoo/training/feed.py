@@ -18,6 +18,9 @@ from kzoo.errors import KzooError
 
 from .augment import Augmenter
 
+# Bytes of a sample up to which asking Python for a batch costs more than making it: 64 x 64 pixels in colour.
+_SMALL_SAMPLE = 64 * 64 * 3
+
 
 class EpochOrder:
     """Which samples stand in which batch of an epoch.
@@ -106,8 +109,9 @@ def make_feed(
     """Stream a split in batches of `(inputs, one-hot labels)`, float32.
 
     On TensorFlow this is a `tf.data.Dataset`, which loads and augments ahead of the training step; on any other backend
-    it is a `PythonFeed`, and TensorFlow is not imported. Where memory holds the split it is read as a whole first, and
-    no batch of any epoch needs Python.
+    it is a `PythonFeed`, and TensorFlow is not imported. Where memory holds a split of small samples it is read as a
+    whole first, and no batch of any epoch needs Python. Large ones come batch by batch, so that the first step need not
+    wait for the last image.
 
     Args:
         split: What to stream.
@@ -117,7 +121,8 @@ def make_feed(
         streamed: Read only what is asked for, for the few steps of an estimate.
     """
     if keras.backend.backend() == "tensorflow":
-        return _tf_feed(split, None if streamed else split.whole(), order, classes, augmenter)
+        small = split.load(np.arange(1)).nbytes <= _SMALL_SAMPLE
+        return _tf_feed(split, split.whole() if small and not streamed else None, order, classes, augmenter)
     return PythonFeed(split, order, classes, augmenter)
 
 

@@ -10,6 +10,7 @@ import pytest
 from kzoo.data import open_dataset
 from kzoo.errors import RecipeError
 from kzoo.recipes.schema import AugmentationSection
+from kzoo.training import feed
 from kzoo.training.augment import Augmenter, build_augmentation
 from kzoo.training.feed import EpochOrder, PythonFeed, make_feed
 from kzoo.training.flip_and_shift import FlipAndShift
@@ -59,6 +60,21 @@ def test_other_backends_get_the_same_batches(digits):
         collect(make_feed(digits.val, order, 10)), collect(python_batches(digits.val, order)), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_batches_are_the_same_gathered_in_the_graph_and_asked_for_one_by_one(digits, monkeypatch, augmented):
+    augmenter = None
+    if augmented:
+        augmenter = Augmenter(build_augmentation(AugmentationSection(flip="horizontal", shift=0.2), digits.input))
+    order = EpochOrder(len(digits.val), 50, seed=1)
+    gathered = collect(make_feed(digits.val, order, 10, augmenter))
+    monkeypatch.setattr(feed, "_SMALL_SAMPLE", 0)
+    loads = []
+    monkeypatch.setattr(type(digits.val), "whole", lambda split: loads.append(split))
+    for ours, theirs in zip(gathered, collect(make_feed(digits.val, order, 10, augmenter)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not loads
 
 
 EACH = {
