@@ -13,7 +13,6 @@ immutabledict`, then PYTHONPATH=FOLDER.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
@@ -27,7 +26,7 @@ import keras
 import numpy as np
 
 from bench.export_reference import mlperf_resnet8
-from bench.machine import RESULTS, describe_machine, keep_results
+from bench.machine import keep_results, with_earlier
 from bench.peer_conversion import PEERS
 from bench.plain_keras import PLAIN_MODELS, trained
 from bench.small_runs import small_run
@@ -203,16 +202,6 @@ def figures(ours: Answers | None, theirs: Answers | None, trouble: str, runs: in
     return row
 
 
-def with_earlier(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """These rows, and those of other models that the same machine and versions gave before."""
-    file = RESULTS / "export_peers.json"
-    earlier = json.loads(file.read_text()) if file.is_file() else {"machine": None}
-    measured = {row["model"] for row in rows}
-    others = earlier["rows"] if earlier["machine"] == describe_machine() else []
-    whole = [*rows, *(row for row in others if row["model"] not in measured)]
-    return [row for name in KNOWN for row in whole if row["model"] == name]
-
-
 def main() -> int:
     """Measure, print and keep the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -229,7 +218,8 @@ def main() -> int:
                 for row in compare(each, precision, files, chosen.runs):
                     print(row, flush=True)
                     rows.append(row)
-    print(keep_results("export_peers", f"python -m bench.export_peers --runs {chosen.runs}", with_earlier(rows)))
+    command = f"python -m bench.export_peers --runs {chosen.runs}"
+    print(keep_results("export_peers", command, with_earlier("export_peers", rows, KNOWN)))
     worse = [row for row in rows if row["worse"]]
     for row in worse:
         print(f"kzoo is worse than {row['peer']} with {row['model']} in {row['precision']}: {row['worse']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,13 @@ def keep_results(name: str, command: str, rows: list[dict[str, Any]]) -> str:
     heading = f"`{command}` on {machine['cores']} cores of {machine['processor']}; versions: {versions}\n"
     write_text(RESULTS / f"{name}.md", f"{heading}\n{text}\n")
     return text
+
+
+def with_earlier(name: str, rows: Sequence[dict[str, Any]], order: Sequence[str]) -> list[dict[str, Any]]:
+    """These rows and those of other models that the same machine and versions gave before, by the models' order."""
+    file = RESULTS / f"{name}.json"
+    earlier = json.loads(file.read_text()) if file.is_file() else {"machine": None}
+    measured = {row["model"] for row in rows}
+    others = earlier["rows"] if earlier["machine"] == describe_machine() else []
+    whole = [*rows, *(row for row in others if row["model"] not in measured)]
+    return [row for model in order for row in whole if row["model"] == model]

@@ -18,7 +18,7 @@ import numpy as np
 from bench.training_models import BATCH, CLASSES, ZOO_ARGUMENTS, input_shape, keras_model, torch_model
 
 Steps = Callable[[int], list[float]]
-BATCHES = 4
+BATCHES = 2
 
 
 def samples(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -136,8 +136,8 @@ def main(framework: str, variant: str, name: str, seconds: float) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     parameters, steps = FRAMEWORKS[framework](variant, name)
-    warm = statistics.median(steps(4))
-    count = max(3, round(seconds / warm))
+    warm = statistics.median(steps(1))
+    count = max(1, round(seconds / warm))
     answers.write(f"{parameters}\n")
     answers.flush()
     for _ in sys.stdin:

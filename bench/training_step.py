@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from bench.machine import keep_results
+from bench.machine import keep_results, with_earlier
 from bench.training_models import NAMES
 
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -130,7 +130,9 @@ def measure(model: str, rounds: int, seconds: float) -> list[dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and keep the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", default=NAMES, metavar="MODEL", help=", ".join(NAMES))
+    parser.add_argument(
+        "models", nargs="*", default=NAMES, metavar="MODEL", help=f"{', '.join(NAMES)}; the others' figures stay"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of a contender's turn")
     chosen = parser.parse_args(arguments)
@@ -140,8 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(*found, sep="\n", flush=True)
         rows += found
     columns = {column: "" for row in rows for column in row}
-    command = f"python -m bench.training_step {' '.join(chosen.models)} --rounds {chosen.rounds}"
-    print(keep_results("training_step", command, [{**columns, **row} for row in rows]))
+    whole = with_earlier("training_step", [{**columns, **row} for row in rows], NAMES)
+    print(keep_results("training_step", f"python -m bench.training_step --rounds {chosen.rounds}", whole))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from keras import layers
 
 import kzoo
 from kzoo.training import make_plan, resolve_recipe
-from kzoo.training.acceleration import FusedBatchNormalization, training_copy
+from kzoo.training.acceleration import FusedBatchNormalization, PointwiseConv2D, training_copy
 from kzoo.training.estimate import settle_precision
 from kzoo.training.recurrent import FastLSTM
 from kzoo.training.reporter import LogReporter
@@ -81,6 +81,27 @@ def test_batch_normalisation_is_keras(case):
     outputs = layers.Dense(3, activation="softmax")(layers.Flatten()(layers.Activation("tanh")(x)))
     plain = keras.Model(inputs, outputs)
     assert_trains_alike(plain, training_copy(plain), values(8, *shape), 3, 1e-4)
+
+
+CONVOLUTIONS = {
+    "1×1": {"kernel_size": 1},
+    "without a bias, with an activation": {"kernel_size": 1, "use_bias": False, "activation": "relu"},
+    "strided": {"kernel_size": 1, "strides": 2},
+    "in groups": {"kernel_size": 1, "groups": 3},
+    "3×3": {"kernel_size": 3, "padding": "same"},
+}
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+@pytest.mark.parametrize("shape", [(6, 5, 3), (None, None, 3)])
+def test_a_convolution_is_keras(case, shape):
+    inputs = keras.Input(shape)
+    x = layers.Conv2D(6, **CONVOLUTIONS[case])(inputs)
+    outputs = layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(layers.Activation("tanh")(x)))
+    plain = keras.Model(inputs, outputs)
+    copy = training_copy(plain)
+    assert isinstance(copy.layers[1], PointwiseConv2D)
+    assert_trains_alike(plain, copy, values(8, 6, 5, 3), 3, 1e-4)
 
 
 def test_one_sample_a_batch_leaves_finite_statistics():
