@@ -54,3 +54,5 @@ def compile_for(model: keras.Model, plan: Plan, phase: Phase) -> None:
         ),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
+    # Left to the first step, TensorFlow would trace that twice, the first time with a branch for every variable.
+    model.optimizer.build(model.trainable_variables)

@@ -104,8 +104,7 @@ class SavedPoint:
             raise self._damaged(file) from error
 
     def load_into(self, model: keras.Model) -> None:
-        """Set weights, optimizer and random generators of a compiled model."""
-        model.optimizer.build(model.trainable_variables)
+        """Set weights, optimizer and random generators of a model that `compile_for` made ready."""
         try:
             model.load_weights(self.weights)
             for state in _seed_states(model):
