@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import zlib
 from typing import Any
 
 import flatbuffers
@@ -41,16 +42,18 @@ def compact(model: Any) -> bytes:
 
 
 def _shorten_names(model: Any, graph: Any) -> None:
-    """To one part for each layer. Where that is another's name, constants get a number and the others stay as they are.
+    """To one part for each layer. Where that is another's name, constants get a number, the others a sum of their own.
 
     The names of computed tensors must not depend on the precision: by them a quantised file is held against its float
-    twin.
+    twin. Those of a recurrent layer that is written out list all steps, so that the names of a long one would take more
+    than its weights.
     """
     taken = {tensor.name for tensor in graph.tensors}
     for tensor in sorted(graph.tensors, key=lambda each: model.buffers[each.buffer].data is not None):
         shorter = short_name(tensor.name.decode()).encode()
-        numbers = itertools.count(1) if model.buffers[tensor.buffer].data is not None else ()
-        candidates = itertools.chain([shorter], (b"%s_%d" % (shorter, number) for number in numbers))
+        constant = model.buffers[tensor.buffer].data is not None
+        marks = itertools.count(1) if constant else [zlib.crc32(tensor.name)]
+        candidates = itertools.chain([shorter], (b"%s_%d" % (shorter, mark) for mark in marks))
         free = next((each for each in candidates if each not in taken), tensor.name)
         if len(free) < len(tensor.name):
             taken.add(free)

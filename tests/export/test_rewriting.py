@@ -75,6 +75,20 @@ def test_the_same_model_in_fewer_bytes(plain: Plain, tmp_path: Path, quantize: s
 FACTS = ("shape", "dtype", "scale", "zero_point", "channels", "channel_axis", "constant_size", "is_variable")
 
 
+def test_names_of_a_loop_that_is_written_out_grow_with_its_steps() -> None:
+    def length(steps: int) -> int:
+        inputs = tf_keras.Input((steps, 3), batch_size=1)
+        model = tf_keras.Model(inputs, tf_keras.layers.GRU(4, unroll=True, name="gru")(inputs), name="model")
+        content = bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+        written = compact(schema.ModelT.InitFromObj(schema.Model.GetRootAs(content)))
+        graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(written)).subgraphs[0]
+        names = [tensor.name for tensor in graph.tensors]
+        assert len(set(names)) == len(names)
+        return sum(map(len, names))
+
+    assert length(64) < 10 * length(8)
+
+
 def test_names_of_tensors_stay_different(plain: Plain) -> None:
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(plain("int8")))
     compact(model)
