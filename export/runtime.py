@@ -223,7 +223,10 @@ class LiteModel:
 
     def _feed(self, feed: Mapping[str, np.ndarray]) -> None:
         for name, value in feed.items():
-            self._interpreter.set_tensor(self._inputs[name], value)
+            try:
+                self._interpreter.set_tensor(self._inputs[name], value)
+            except ValueError as error:  # of a damaged file that takes its input for a constant, say
+                raise ExportError(f"{self.runtime} cannot run {self.path}: {_first_line(error)}") from error
 
     def _by_name(self, batch: Inputs) -> dict[str, np.ndarray]:
         names = list(self._inputs)

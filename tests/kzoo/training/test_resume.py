@@ -23,7 +23,7 @@ ARGUMENTS = [
 PLATEAU = [
     "--epochs", "6",
     "--set", "optimizer.name=sgd",
-    "--set", "optimizer.learning_rate=0.2",
+    "--set", "optimizer.learning_rate=0.5",
     "--set", "schedule.name=plateau",
     "--set", "schedule.warmup_epochs=1.5",
     "--set", "schedule.patience=1",
