@@ -89,8 +89,8 @@ def training_copy(model: keras.Model, template: keras.Model | None = None) -> ke
         template: The same model built under another dtype policy, which the copy is to have.
 
     Returns:
-        A model of the same structure and weights. On TensorFlow its batch normalisations and recurrent layers are
-        replaced by faster ones; other backends compile the stock ones as well as these.
+        A model of the same structure and weights. On TensorFlow its batch normalisations, 1×1 convolutions and
+        LSTMs are replaced by faster ones; other backends compile the stock ones as well as these.
     """
     copy = keras.models.clone_model(model if template is None else template, clone_function=_copy_layer)
     copy.set_weights(model.get_weights())
