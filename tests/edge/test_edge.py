@@ -25,7 +25,7 @@ from kzoo.export import LiteModel
 from kzoo.export.runtime import RUNTIMES, installed_runtime
 
 FLOAT_DIFFERENCE = 1e-5
-INT8_STEPS = 4
+INT8_STEPS = 8
 MEAN_STEPS = 0.2
 SAME_FIRST_CLASS = 0.99
 
