@@ -135,7 +135,7 @@ def _forward(
         d_each = tf.unstack(tf.cast(d_outputs, tf.float32), num=len(outputs) if return_sequences else 1, axis=1)
         recurrent_rows = weight[features + 1 :]
         d_hidden, d_carry = tf.zeros_like(d_each[-1]), tf.cast(d_carry, tf.float32)
-        d_gates = []
+        d_gates: list[Any] = []
         for number in reversed(range(len(steps))):
             if return_sequences or number == len(steps) - 1:
                 d_hidden += d_each[number if return_sequences else 0]
