@@ -276,7 +276,10 @@ def _details(opened: Source, dataset: Dataset, seed: int) -> dict[str, Any]:
 
 
 def _model_facts(opened: Source) -> dict[str, Any]:
+    exits = opened.exits
+    early = {} if exits is None else {"exits": {"threshold": exits.threshold, "macs": exits.macs[-1]}}
     return {
+        **early,
         "model": opened.model.name,
         "input": {"kind": opened.input.kind, "shape": list(opened.input.shape), "fit": opened.input.fit},
     }

@@ -69,6 +69,8 @@ class RunInfo(BaseModel):
     parent: str | None = None
     epochs: int = 0
     best_epoch: int | None = None
+    # How sure an early classifier must be, chosen on the validation split; None for networks without any.
+    exit_threshold: float | None = None
     # Of the training part of all epochs, as history.csv has them.
     seconds: float = 0.0
     # Headline figures by split and name, as {"test": {"accuracy": 0.98}}.

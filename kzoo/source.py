@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from kzoo.data import ARRAYS, Dataset, InputSpec, match_classes, open_dataset
 from kzoo.errors import RunError, UsageError
+from kzoo.exits import LAST, Exits, exit_order, file_exits, keras_exits
+from kzoo.probabilities import as_probabilities, softmax
 
 if TYPE_CHECKING:
     from kzoo.data.spec import Kind
@@ -44,6 +46,7 @@ class Source:
         model: The `keras.Model`, or None for a `.tflite` file.
         run: The run it belongs to, if it stands in one.
         origin: The data it was trained on, if known.
+        exits: All answers of a network with early classifiers; None for others.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Source:
     model: Any = None
     run: Run | None = None
     origin: DataOrigin | None = None
+    exits: Exits | None = None
 
     def dataset(self, data: Any = None) -> Dataset:
         """Open data as this model takes it; by default the data it was trained on, split as it was then.
@@ -121,26 +125,15 @@ def open_source(source: Any, *, runtime: str = "auto", threads: int = 1) -> Sour
     raise RunError(f"Expected a run directory, a .keras or a .tflite file, received {path}. kzoo train makes runs.")
 
 
-def as_probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Leave probabilities as they are and put logits through a softmax."""
-    outputs = np.asarray(outputs, dtype=np.float32)
-    if outputs.min(initial=0.0) >= -1e-3 and outputs.max(initial=0.0) <= 1.001:
-        return outputs
-    return _softmax(outputs)
-
-
-def _softmax(outputs: np.ndarray) -> np.ndarray:
-    exponents = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
-
-
 def _from_run(run: Run) -> Source:
     info = run.info
     model = run.model
-    if (None, *info.input.shape) != model.input_shape or (None, len(info.classes)) != model.output_shape:
+    exits = keras_exits(model, 1.0 if info.exit_threshold is None else info.exit_threshold)
+    answers = model.output_shape if exits is None else model.output_shape[0]
+    if (None, *info.input.shape) != model.input_shape or (None, len(info.classes)) != answers:
         raise RunError(
             f"Expected the model of {run.path} to take {info.input.shape} and to know {len(info.classes)} classes, "
-            f"received one from {model.input_shape} to {model.output_shape}. Its files are not of one run: train anew."
+            f"received one from {model.input_shape} to {answers}. Its files are not of one run: train anew."
         )
     # Arrays that were given in memory cannot be opened again.
     origin = (
@@ -153,7 +146,8 @@ def _from_run(run: Run) -> Source:
             fingerprint=info.data.fingerprint,
         )
     )
-    return Source(str(run.path), info.classes, info.input, keras_predict(model), model, run, origin)
+    predict = keras_predict(model) if exits is None else exits.predict
+    return Source(str(run.path), info.classes, info.input, predict, model, run, origin, exits)
 
 
 def _from_model(model: Any, name: str) -> Source:
@@ -188,31 +182,45 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
             f"damaged, cut short, or another one. Copy both again, or export again."
         )
     kind = _KINDS.get(1 + len(file.input_shape))
-    if kind is None or len(file.output_shape) != 1:
+    order = exit_order(list(file.outputs))
+    outputs = file.output_shape if order is None else tuple(file.outputs[LAST].shape[1:])
+    if kind is None or len(outputs) != 1:
         raise UsageError(
             f"Expected a classifier of images (height, width, channels) or sequences (steps, features), "
-            f"received {path} from {file.input_shape} to {file.output_shape}."
+            f"received {path} from {file.input_shape} to {outputs}."
         )
     try:
-        names = facts.get("classes") or [str(number) for number in range(file.output_shape[0])]
+        names = facts.get("classes") or [str(number) for number in range(outputs[0])]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise TypeError(names)
         details = facts.get("details", {})
         spec = InputSpec(**(details.get("input") or {"kind": kind, "shape": file.input_shape}))
         origin = DataOrigin(**details["data"]) if details.get("data") else None
+        exit_facts = details.get("exits") or {"macs": 0, "threshold": 1.0}
     except (ValueError, TypeError, AttributeError) as error:
         raise RunError(
             f"Expected kzoo's sidecar in {path}.json, received one that is not. Export the file again."
         ) from error
     classes = tuple(names)
-    if (spec.shape, len(classes)) != (file.input_shape, file.output_shape[0]):
+    if (spec.shape, len(classes)) != (file.input_shape, outputs[0]):
         raise RunError(
             f"Expected the sidecar of {path} in {path}.json, received that of a file from {spec.shape} to "
             f"{len(classes)} classes. Put the right one beside it, or export again."
         )
     # Where the sidecar says so nobody has to guess: logits may look like probabilities.
-    probabilities = _softmax if facts.get("logits") else as_probabilities
+    probabilities = softmax if facts.get("logits") else as_probabilities
+    if order is not None:
+        exits = file_exits(
+            lambda batch: probabilities(_in_order(file.predict_outputs(batch), order)), len(order), **exit_facts
+        )
+        return Source(str(path), classes, spec, exits.predict, None, None, origin, exits)
     return Source(str(path), classes, spec, lambda batch: probabilities(file.predict(batch)), None, None, origin)
+
+
+def _in_order(outputs: Mapping[str, np.ndarray], order: Sequence[int]) -> np.ndarray:
+    """Give all classifiers' answers as one array `(batch, exits, classes)`, the earliest classifier first."""
+    arrays = list(outputs.values())
+    return np.stack([arrays[place] for place in order], axis=1)
 
 
 def _sidecar(path: Path) -> dict[str, Any]:

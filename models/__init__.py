@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import keras
 
     from .convnet import cnn as cnn
+    from .early_exit import early_exit_resnet as early_exit_resnet
     from .mobilenet import mobilenet_v2 as mobilenet_v2
     from .recurrent import lstm as lstm
     from .resnet import resnet8 as resnet8

@@ -79,6 +79,10 @@ _RESNEXT = Paper(
     "Aggregated Residual Transformations for Deep Neural Networks, Xie et al. 2016", "https://arxiv.org/abs/1611.05431"
 )
 _SENET = Paper("Squeeze-and-Excitation Networks, Hu et al. 2017", "https://arxiv.org/abs/1709.01507")
+_BRANCHYNET = Paper(
+    "BranchyNet: Fast Inference via Early Exiting from Deep Neural Networks, Teerapittayanon et al. 2017",
+    "https://arxiv.org/abs/1709.01686",
+)
 _MOBILENET_V2 = Paper(
     "MobileNetV2: Inverted Residuals and Linear Bottlenecks, Sandler et al. 2018", "https://arxiv.org/abs/1801.04381"
 )
@@ -132,6 +136,8 @@ _RECORDS = (
                 1_814_160_384, _SENET, "timm, seresnet18: 11,778,592"),
     ModelRecord("se_resnet50", "resnet", "image", "resnet:se_resnet50", _IMAGENET, 1000, 28_088_024, 53_120,
                 4_091_699_200, _SENET, "timm, seresnet50: 28,088,024"),
+    ModelRecord("early_exit_resnet", "early_exit", "image", "early_exit:early_exit_resnet", _CIFAR, 10, 301_678, 1_824,
+                44_353_408, _BRANCHYNET),
     ModelRecord("mobilenet_v2", "mobilenet", "image", "mobilenet:mobilenet_v2", _IMAGENET, 1000, 3_504_872, 34_112,
                 300_774_272, _MOBILENET_V2, "torchvision: 3,504,872, 0.301 G MACs"),
     ModelRecord("lstm", "recurrent", "sequence", "recurrent:lstm", _SENSORS, 6, 52_358, 19, 6_586_752, _LSTM,

@@ -7,13 +7,15 @@ import shutil
 from typing import Any
 
 from kzoo.data import Dataset
+from kzoo.exits import Exits, keras_exits
 from kzoo.files import write_text
 from kzoo.recipes import dump_recipe
 from kzoo.run import CHECKPOINTS, METRICS, Run
 from kzoo.source import keras_predict
 
-from .measure import probabilities_of
-from .metrics import Metrics, compute_metrics
+from .exit_curve import cheapest_threshold, exit_curve
+from .measure import answers_of, measure_split
+from .metrics import Metrics
 from .mistakes import collect_mistakes
 from .report import ReportContent, write_report
 
@@ -26,8 +28,8 @@ def finish_run(run: Run, model: Any, dataset: Dataset) -> Metrics:
         model: The `keras.Model` with the best epoch's weights.
         dataset: What it was trained on.
     """
-    probabilities = probabilities_of(keras_predict(model), dataset.test)
-    metrics = compute_metrics(probabilities, dataset.test.labels, dataset.classes, "test")
+    exits = _settle_threshold(run, model, dataset)
+    metrics, probabilities = measure_split(exits or keras_predict(model), dataset.test, dataset.classes, "test")
     history = run.history()
     content = ReportContent(
         title=f"{run.info.model} on {dataset.name}",
@@ -47,6 +49,16 @@ def finish_run(run: Run, model: Any, dataset: Dataset) -> Metrics:
     run.update(status="done", metrics=headline)
     shutil.rmtree(run.path / CHECKPOINTS, ignore_errors=True)
     return metrics
+
+
+def _settle_threshold(run: Run, model: Any, dataset: Dataset) -> Exits | None:
+    """Choose on the validation split how sure an early classifier must be, where the model has any."""
+    exits = keras_exits(model, threshold=1.0)
+    if exits is None:
+        return None
+    curve = exit_curve(answers_of(exits.answers, dataset.val), dataset.val.labels, exits.macs)
+    run.update(exit_threshold=cheapest_threshold(curve))
+    return keras_exits(model, run.info.exit_threshold)
 
 
 def _facts(run: Run, dataset: Dataset) -> list[tuple[str, str]]:

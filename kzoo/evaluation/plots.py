@@ -198,6 +198,34 @@ def plot_class_scores(metrics: Metrics, theme: Theme = LIGHT) -> Figure:
     return figure
 
 
+def plot_exits(metrics: Metrics, theme: Theme = LIGHT) -> Figure:
+    """Draw accuracy against the mean multiply–accumulates of a sample, a point a threshold, the chosen one marked."""
+    figure = new_figure(6, 3.6, theme)
+    axes = figure.subplots()
+    style_axes(axes, theme, grid="y")
+    points = sorted(metrics.exits, key=lambda point: point.macs)
+    work, accuracies = [point.macs / 1e6 for point in points], [point.accuracy for point in points]
+    axes.plot(work, accuracies, color=theme.blue, linewidth=2, marker="o", ms=5)
+    for point in points:
+        if point.threshold == metrics.exit_threshold:
+            axes.plot(
+                point.macs / 1e6, point.accuracy, "o", ms=9, mfc=theme.surface, mec=theme.orange, mew=2.4, zorder=4
+            )
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlim(left=0)
+    axes.set_xlabel("Million multiply-adds a sample, on average", color=theme.muted, fontsize=TEXT, fontfamily=fonts())
+    title(axes, "Accuracy", theme)
+    axes.set_title(
+        f"marked: threshold {metrics.exit_threshold:g}",
+        loc="right",
+        color=theme.muted,
+        fontsize=TEXT,
+        fontfamily=fonts(),
+        pad=9,
+    )
+    return figure
+
+
 def _column(history: Sequence[Mapping[str, float]], name: str) -> np.ndarray:
     """Take one quantity out of the history; what is missing or not finite becomes NaN, which leaves a gap."""
     values = np.array([row.get(name, np.nan) for row in history], dtype=float)

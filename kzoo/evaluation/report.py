@@ -113,6 +113,8 @@ def _drawings(content: ReportContent) -> dict[str, Callable[[Theme], Figure]]:
             mistakes.names,
         ),
     }
+    if metrics.exits:
+        drawings["exits"] = functools.partial(plots.plot_exits, metrics)
     if content.history:
         drawings["curves"] = functools.partial(plots.plot_curves, content.history)
     return drawings

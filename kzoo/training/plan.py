@@ -29,6 +29,7 @@ from kzoo.zoo import (
 from .acceleration import training_copy
 from .augment import Augmenter, build_augmentation
 from .feed import EpochOrder
+from .objectives import with_objective
 
 # Standard deviations from its mean that a standardised feature reaches at most in the training data.
 LARGEST_DEVIATION = 6.0
@@ -74,7 +75,7 @@ class Plan:
         """
         precision = self.recipe.precision
         template = None if precision == "float32" else _build(self.recipe.model.name, self.arguments, precision)
-        return training_copy(self.model, template)
+        return with_objective(training_copy(self.model, template))
 
     def info(self) -> RunInfo:
         """What `run.json` says before the first step."""
