@@ -1,8 +1,8 @@
 """What models reach on real data: `python -m bench.accuracy [NAME…]`, and what is left of it in an int8 file.
 
-Each training is `kzoo train`, which chooses the epoch on a part of the training split and measures the test split once;
-then `kzoo export --quantize int8` and `kzoo evaluate` on the file. Runs lie under `build/accuracy`: what was interrupted
-goes on, and what is done is measured only. The data is looked for in the folder that KZOO_DATA names, see README.
+Each training is `kzoo train`, which chooses the epoch on a part of the training split and measures the test split
+once; then `kzoo export --quantize int8` and `kzoo evaluate` on the file. Runs lie under `build/accuracy`: what was
+interrupted goes on, and what is done is measured only. The data is looked for in the folder that KZOO_DATA names.
 """
 
 from __future__ import annotations

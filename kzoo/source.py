@@ -128,7 +128,7 @@ def open_source(source: Any, *, runtime: str = "auto", threads: int = 1) -> Sour
 def _from_run(run: Run) -> Source:
     info = run.info
     model = run.model
-    exits = keras_exits(model, 1.0 if info.exit_threshold is None else info.exit_threshold)
+    exits = keras_exits(model, 1.0 if info.threshold is None else info.threshold)
     answers = model.output_shape if exits is None else model.output_shape[0]
     if (None, *info.input.shape) != model.input_shape or (None, len(info.classes)) != answers:
         raise RunError(
@@ -234,6 +234,13 @@ def _sidecar(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RunError(f"Expected a JSON object in {sidecar}, received something else. Export the file again.")
     return content
+
+
+def keras_compare(model: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Ask a Keras model of two inputs how similar they are, one batch a call: `(batch,)`."""
+    return lambda left, right: np.asarray(
+        model.predict_on_batch([left.astype(np.float32), right.astype(np.float32)]), np.float32
+    )[:, 0]
 
 
 def keras_predict(model: Any) -> Callable[[np.ndarray], np.ndarray]:

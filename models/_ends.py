@@ -86,8 +86,13 @@ def open_sequence(shape: tuple[int | None, int]) -> tuple[keras.KerasTensor, ker
         The model's input and the normalised features, both `(batch, steps, features)`.
     """
     inputs = keras.Input(shape, name="sequence")
+    return inputs, feature_normalization()(inputs)
+
+
+def feature_normalization() -> layers.Normalization:
+    """Give the layer that a sequence model begins with."""
     # float32 whatever the policy: raw measurements may lie outside float16's range.
-    return inputs, layers.Normalization(axis=-1, dtype="float32", name="normalization")(inputs)
+    return layers.Normalization(axis=-1, dtype="float32", name="normalization")
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,18 @@ class TransferSection(Section):
     learning_rate_factor: Positive = 0.1
 
 
+class SimilaritySection(Section):
+    """The loss of models that compare two samples.
+
+    `contrastive` (Hadsell et al. 2006) compares all pairs of a batch, `triplet` (Schroff et al. 2015, arXiv 1503.03832)
+    all triplets with semi-hard negatives.
+    """
+
+    loss: Literal["contrastive", "triplet"] = "contrastive"
+    # contrastive: a distance of vectors of length 1, at most 2; triplet: a difference of squared distances.
+    margin: Annotated[float, Field(gt=0.0, lt=4.0)] = 1.0
+
+
 class Recipe(Section):
     """A whole recipe; see each section."""
 
@@ -247,6 +259,8 @@ class Recipe(Section):
     schedule: AnySchedule = Cosine(name="cosine")
     regularisation: RegularisationSection = RegularisationSection()
     callbacks: CallbacksSection = CallbacksSection()
+    # None: the section's defaults where the model compares two samples.
+    similarity: SimilaritySection | None = None
     transfer: TransferSection | None = None
     epochs: Annotated[int, Field(ge=1)] = 30
     batch_size: Annotated[int, Field(ge=1)] = 64

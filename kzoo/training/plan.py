@@ -75,7 +75,7 @@ class Plan:
         """
         precision = self.recipe.precision
         template = None if precision == "float32" else _build(self.recipe.model.name, self.arguments, precision)
-        return with_objective(training_copy(self.model, template))
+        return with_objective(training_copy(self.model, template), self.recipe.similarity)
 
     def info(self) -> RunInfo:
         """What `run.json` says before the first step."""

@@ -95,7 +95,7 @@ def test_a_run_measures_its_exits_and_its_file_has_them_too(tmp_path: Path) -> N
         out=tmp_path / "run",
     )
     metrics = Run(run.path).metrics
-    assert metrics.exit_threshold == run.info.exit_threshold
+    assert metrics.exit_threshold == run.info.threshold
     point = next(point for point in metrics.exits if point.threshold == metrics.exit_threshold)
     assert point.accuracy == pytest.approx(metrics.accuracy)
     assert metrics.exits[-1].shares == (0, 0, 1) and metrics.exits[-1].macs == run.info.macs
