@@ -7,14 +7,20 @@ from .dataset import Dataset, DatasetInfo, Split, match_classes
 from .images import decode_image
 from .inputs import read_input
 from .open import ARRAYS, open_dataset
+from .sound import SoundFrontEnd, SoundSettings
 from .spec import InputSpec
+from .text import TextFrontEnd, TextSettings
 
 __all__ = [
     "ARRAYS",
     "Dataset",
     "DatasetInfo",
     "InputSpec",
+    "SoundFrontEnd",
+    "SoundSettings",
     "Split",
+    "TextFrontEnd",
+    "TextSettings",
     "decode_image",
     "list_datasets",
     "match_classes",
