@@ -5,8 +5,8 @@ is first asked for.
 
 Example:
     >>> import kzoo.models
-    >>> kzoo.models.list_models("resnet*")
-    ['resnet8', 'resnet18', 'resnet34']
+    >>> kzoo.models.list_models("resnet?")
+    ['resnet8']
     >>> model = kzoo.models.resnet18(input_shape=(32, 32, 3), classes=10)
     >>> kzoo.models.count_macs(model)
     555422720
@@ -26,26 +26,34 @@ from .catalog import CATALOG, ModelRecord
 if TYPE_CHECKING:
     import keras
 
-    from .convnet import cnn
-    from .mobilenet import mobilenet_v2
-    from .recurrent import lstm
-    from .resnet import resnet8, resnet18, resnet34
-    from .self_attention import attention
+    from .convnet import cnn as cnn
+    from .mobilenet import mobilenet_v2 as mobilenet_v2
+    from .recurrent import lstm as lstm
+    from .resnet import resnet8 as resnet8
+    from .resnet import resnet18 as resnet18
+    from .resnet import resnet18_v2 as resnet18_v2
+    from .resnet import resnet20 as resnet20
+    from .resnet import resnet32 as resnet32
+    from .resnet import resnet34 as resnet34
+    from .resnet import resnet44 as resnet44
+    from .resnet import resnet50 as resnet50
+    from .resnet import resnet50_v2 as resnet50_v2
+    from .resnet import resnet56 as resnet56
+    from .resnet import resnet101 as resnet101
+    from .resnet import resnet101_v2 as resnet101_v2
+    from .resnet import resnet110 as resnet110
+    from .resnet import resnet152 as resnet152
+    from .resnet import resnet152_v2 as resnet152_v2
+    from .resnet import resnet164_v2 as resnet164_v2
+    from .resnet import resnext29_8x64d as resnext29_8x64d
+    from .resnet import resnext50_32x4d as resnext50_32x4d
+    from .resnet import se_resnet18 as se_resnet18
+    from .resnet import se_resnet50 as se_resnet50
+    from .resnet import wide_resnet28_10 as wide_resnet28_10
+    from .resnet import wide_resnet40_2 as wide_resnet40_2
+    from .self_attention import attention as attention
 
-__all__ = [
-    "CATALOG",
-    "ModelRecord",
-    "attention",
-    "cnn",
-    "count_macs",
-    "create_model",
-    "list_models",
-    "lstm",
-    "mobilenet_v2",
-    "resnet8",
-    "resnet18",
-    "resnet34",
-]
+__all__ = ["CATALOG", "ModelRecord", "count_macs", "create_model", "list_models", *CATALOG]
 
 
 def list_models(pattern: str = "*", *, family: str | None = None, task: str | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""The parts that families share: opening a model, convolution blocks, the classifier at the end.
+"""Blocks that families share: convolution, normalisation, activation, squeeze-and-excitation.
 
 Only stock Keras layers, and only such as `tf_keras` has too: a saved model loads where kzoo is not installed, and the
 export bridge can rebuild every layer from its `get_config()`.
@@ -6,52 +6,13 @@ export bridge can rebuild every layer from its `get_config()`.
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 from keras import layers
 
-from . import _arguments as check
-
-SMALL_INPUT = 64
-"""Pixels on the shorter side up to which a network keeps its first layers at full resolution, as is usual for CIFAR."""
-
-
-def is_small(shape: tuple[int | None, int | None, int]) -> bool:
-    """Tell whether `(height, width, channels)` is small enough for the stem without downsampling."""
-    sides = [side for side in shape[:2] if side is not None]
-    return bool(sides) and min(sides) <= SMALL_INPUT
-
-
-def open_image(shape: tuple[int | None, int | None, int]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Start an image model: pixels 0-255 in, scaled to 0-1 by one factor that an int8 input absorbs exactly.
-
-    Returns:
-        The model's input and the scaled pixels, both `(batch, height, width, channels)`.
-    """
-    if keras.config.image_data_format() != "channels_last":
-        raise ValueError(
-            "kzoo's image models need the data format 'channels_last'. "
-            f"Received: keras.config.image_data_format()={keras.config.image_data_format()!r}. "
-            "Call keras.config.set_image_data_format('channels_last') first."
-        )
-    inputs = keras.Input(shape, name="image")
-    return inputs, layers.Rescaling(1.0 / 255, name="rescaling")(inputs)
-
-
-def open_sequence(shape: tuple[int | None, int]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Start a sequence model: features in their own units, centred and scaled by statistics that `adapt` sets later.
-
-    Returns:
-        The model's input and the normalised features, both `(batch, steps, features)`.
-    """
-    inputs = keras.Input(shape, name="sequence")
-    # float32 whatever the policy: raw measurements may lie outside float16's range.
-    return inputs, layers.Normalization(axis=-1, dtype="float32", name="normalization")(inputs)
+_GROUPS = 32
 
 
 def activate(x: keras.KerasTensor, activation: str, name: str) -> keras.KerasTensor:
@@ -81,7 +42,7 @@ def check_activation(argument: str, activation: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ConvStyle:
-    """How a family writes a convolution followed by batch normalisation; the defaults are PyTorch's.
+    """How a family writes a convolution followed by normalisation; the defaults are PyTorch's.
 
     Attributes:
         use_bias: keep the convolution's bias although the normalisation has one.
@@ -89,16 +50,32 @@ class ConvStyle:
             even input on the far side only, which shifts the sampled pixels by one.
         epsilon: added to the variance.
         momentum: share of the old statistics that every step keeps (PyTorch's momentum is one minus this).
+        normalization: `"batch"`, or `"group"` (Wu and He 2018, https://arxiv.org/abs/1803.08494), which does not depend
+            on the batch and suits small ones.
     """
 
     use_bias: bool = False
     symmetric_padding: bool = True
     epsilon: float = 1e-5
     momentum: float = 0.9
+    normalization: str = "batch"
+
+    def __post_init__(self) -> None:
+        if self.normalization not in ("batch", "group"):
+            raise ValueError(
+                "`normalization` must be 'batch' or 'group'. "
+                f"Received: normalization={self.normalization!r}. Take 'group' where batches are small."
+            )
 
 
 def conv(
-    x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, style: ConvStyle, name: str
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int | tuple[int, int],
+    strides: int,
+    style: ConvStyle,
+    name: str,
+    groups: int = 1,
 ) -> keras.KerasTensor:
     """Convolve `(batch, height, width, channels)` without normalisation or activation."""
     x, padding = _pad(x, kernel_size, strides, style, name)
@@ -107,6 +84,7 @@ def conv(
         kernel_size,
         strides=strides,
         padding=padding,
+        groups=groups,
         use_bias=style.use_bias,
         kernel_initializer="he_normal",
         name=f"{name}_conv",
@@ -129,8 +107,13 @@ def depthwise_conv(
 
 
 def bn_act(x: keras.KerasTensor, style: ConvStyle, activation: str | None, name: str) -> keras.KerasTensor:
-    """Normalise by batch statistics; `activation=None` leaves the result linear."""
-    x = layers.BatchNormalization(epsilon=style.epsilon, momentum=style.momentum, name=f"{name}_bn")(x)
+    """Normalise by the statistics of the style's choice; `activation=None` leaves the result linear."""
+    if style.normalization == "batch":
+        x = layers.BatchNormalization(epsilon=style.epsilon, momentum=style.momentum, name=f"{name}_bn")(x)
+    else:
+        # 32 groups as in the paper, or as many of them as divide the channels.
+        groups = math.gcd(_GROUPS, x.shape[-1])
+        x = layers.GroupNormalization(groups, epsilon=style.epsilon, name=f"{name}_gn")(x)
     return x if activation is None else activate(x, activation, f"{name}_act")
 
 
@@ -142,116 +125,37 @@ def conv_bn_act(
     style: ConvStyle,
     activation: str | None,
     name: str,
+    groups: int = 1,
 ) -> keras.KerasTensor:
     """Convolve, normalise, activate: layers `{name}_conv`, `{name}_bn`, `{name}_act`."""
-    return bn_act(conv(x, filters, kernel_size, strides, style, name), style, activation, name)
+    return bn_act(conv(x, filters, kernel_size, strides, style, name, groups), style, activation, name)
+
+
+def squeeze_excite(x: keras.KerasTensor, reduced: int, activation: str, gate: str, name: str) -> keras.KerasTensor:
+    """Weigh every channel by what all of them hold on average (Hu et al. 2017, https://arxiv.org/abs/1709.01507).
+
+    The two dense layers are 1x1 convolutions of a 1x1 map, so that no converter needs to change shapes.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        reduced: channels between the two convolutions.
+        activation: after the first one.
+        gate: the activation that makes a weight of the second one's output, `"sigmoid"` or `"hard_sigmoid"`.
+        name: of the layers, which end in `_pool`, `_reduce`, `_act`, `_expand`, `_gate` and `_scale`.
+    """
+    weight = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
+    weight = layers.Conv2D(reduced, 1, kernel_initializer="he_normal", name=f"{name}_reduce")(weight)
+    weight = activate(weight, activation, f"{name}_act")
+    weight = layers.Conv2D(x.shape[-1], 1, name=f"{name}_expand")(weight)
+    return layers.Multiply(name=f"{name}_scale")([x, activate(weight, gate, f"{name}_gate")])
 
 
 def _pad(
-    x: keras.KerasTensor, kernel_size: int, strides: int, style: ConvStyle, name: str
+    x: keras.KerasTensor, kernel_size: int | tuple[int, int], strides: int, style: ConvStyle, name: str
 ) -> tuple[keras.KerasTensor, str]:
     """Pad where the convolution's own "same" would pad the two sides differently."""
     if kernel_size == 1 or strides == 1 or not style.symmetric_padding:
         return x, "same"
+    if not isinstance(kernel_size, int):
+        return layers.ZeroPadding2D([side // 2 for side in kernel_size], name=f"{name}_pad")(x), "valid"
     return layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x), "valid"
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The end of a model and the arguments of keras.applications that shape it, checked when it is made.
-
-    Attributes:
-        include_top: end with the classifier; without it the model gives features.
-        weights: None for fresh weights, or the path of a `.weights.h5` file.
-        pooling: without the classifier only: None for the whole feature map, `"avg"` or `"max"` for one vector.
-        classes: how many the classifier tells apart.
-        classifier_activation: `"softmax"` for probabilities, None for logits.
-        name: the model's name.
-        dropout: share of the classifier's inputs dropped in training.
-        poolings: what `pooling` may be.
-    """
-
-    include_top: bool
-    weights: str | os.PathLike[str] | None
-    pooling: str | None
-    classes: int
-    classifier_activation: str | None
-    name: str
-    dropout: float
-    poolings: Sequence[str] = ("avg", "max")
-
-    def __post_init__(self) -> None:
-        check.whole_number("classes", self.classes)
-        check.dropout_rate(self.dropout)
-        if self.classifier_activation is not None:
-            check_activation("classifier_activation", self.classifier_activation)
-        if self.pooling is not None and self.pooling not in self.poolings:
-            raise ValueError(
-                f"`pooling` must be None or one of {', '.join(map(repr, self.poolings))}. "
-                f"Received: pooling={self.pooling!r}. None keeps the whole feature map."
-            )
-        if self.include_top and self.pooling is not None:
-            raise ValueError(
-                "`pooling` must be None when `include_top` is True: the classifier has its own pooling. "
-                f"Received: include_top=True, pooling={self.pooling!r}. "
-                "Leave pooling out, or set include_top=False for features."
-            )
-        _check_weights(self.weights)
-
-    def pool(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """Bring a feature map to one vector, `(batch, channels)`, unless the whole map was asked for."""
-        kind = "avg" if self.include_top else self.pooling
-        if kind is None:
-            return x
-        image = len(x.shape) == 4
-        if kind == "avg":
-            average = layers.GlobalAveragePooling2D if image else layers.GlobalAveragePooling1D
-            return average(name="avg_pool")(x)
-        maximum = layers.GlobalMaxPooling2D if image else layers.GlobalMaxPooling1D
-        return maximum(name="max_pool")(x)
-
-    def build(self, inputs: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
-        """Add the classifier (a `Dense` called "predictions") if wanted, make the model and load its weights."""
-        if self.include_top:
-            if self.dropout > 0:
-                x = layers.Dropout(self.dropout, name="dropout")(x)
-            # float32 whatever the policy: a half-precision softmax makes the loss useless.
-            x = layers.Dense(
-                check.whole_number("classes", self.classes),  # a plain int: Keras takes no NumPy integer
-                activation=self.classifier_activation,
-                dtype="float32",
-                name="predictions",
-            )(x)
-        model = keras.Model(inputs, x, name=self.name)
-        if self.weights is not None:
-            _load_weights(model, self.weights)
-        return model
-
-
-def _check_weights(weights: str | os.PathLike[str] | None) -> None:
-    if weights is None:
-        return
-    if not isinstance(weights, (str, os.PathLike)) or not os.fspath(weights).endswith(".weights.h5"):
-        raise ValueError(
-            "`weights` must be None or the path of a `.weights.h5` file. "
-            f"Received: weights={weights!r}. For pretrained weights by name use kzoo.load."
-        )
-    if not Path(weights).is_file():
-        raise ValueError(
-            f"`weights` must name a file that exists. Received: weights={os.fspath(weights)!r}. Check the path."
-        )
-
-
-def _load_weights(model: keras.Model, weights: str | os.PathLike[str]) -> None:
-    try:
-        with warnings.catch_warnings():
-            # Keras 3.15 also looks for the weights by graph depth, which differs between a model with its classifier
-            # and one without. They are found by layer all the same.
-            warnings.filterwarnings("ignore", message="Skipping nested container at '_operations_by_depth")
-            model.load_weights(weights)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"The weights do not fit {model.name!r}: they must come from the same model with the same arguments. "
-            f"Received: weights={os.fspath(weights)!r}. Build it with the arguments it was saved with "
-            f"(classes, channels, include_top). Keras says: {error}"
-        ) from error

@@ -12,7 +12,8 @@ import keras
 from keras import layers
 
 from ._arguments import image_shape
-from ._blocks import ConvStyle, Head, activate, conv_bn_act, open_image
+from ._blocks import ConvStyle, activate, conv_bn_act
+from ._ends import Head, open_image
 
 _BLOCKS = (32, 64, 128)
 """Filters of each convolution-pool block."""

@@ -15,7 +15,8 @@ import keras
 from keras import layers
 
 from ._arguments import image_shape, width_multiplier
-from ._blocks import ConvStyle, Head, bn_act, conv_bn_act, depthwise_conv, is_small, open_image
+from ._blocks import ConvStyle, bn_act, conv_bn_act, depthwise_conv
+from ._ends import Head, is_small, open_image
 
 
 class Stage(NamedTuple):

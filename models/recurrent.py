@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from ._arguments import sequence_shape, whole_number
-from ._blocks import Head, open_sequence
+from ._ends import Head, open_sequence
 
 
 def lstm(

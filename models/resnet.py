@@ -1,7 +1,12 @@
-"""Residual networks of basic blocks.
+"""Residual networks.
 
-- ResNet18 and ResNet34: He et al. 2015, https://arxiv.org/abs/1512.03385, layer for layer torchvision's, so that
-  weights carried over give the same outputs (on inputs of more than 64 pixels).
+- ResNet18 to 152 and, for CIFAR, ResNet20 to 110: He et al. 2015, https://arxiv.org/abs/1512.03385. Those for ImageNet
+  are layer for layer torchvision's (bottlenecks with the stride in the 3x3 convolution, "v1.5"), so that weights
+  carried over give the same outputs on inputs of more than 64 pixels.
+- `_v2`, with normalisation and activation before the convolutions: He et al. 2016, https://arxiv.org/abs/1603.05027.
+- Wide ResNets: Zagoruyko and Komodakis 2016, https://arxiv.org/abs/1605.07146.
+- ResNeXt: Xie et al. 2016, https://arxiv.org/abs/1611.05431.
+- `se_`, with squeeze-and-excitation: Hu et al. 2017, https://arxiv.org/abs/1709.01507.
 - ResNet8: the image classification model of MLPerf Tiny, https://arxiv.org/abs/2106.07597,
   https://github.com/mlcommons/tiny/tree/master/benchmark/training/image_classification.
 """
@@ -10,124 +15,47 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
 import keras
-from keras import layers
 
 from ._arguments import image_shape
-from ._blocks import ConvStyle, Head, activate, bn_act, conv, conv_bn_act, is_small, open_image
+from ._blocks import ConvStyle
+from ._ends import Head, open_image
+from ._residual import ResidualPlan, Stage, stages, stem
+from ._variants import variant
 
 
-class Stage(NamedTuple):
-    """Blocks of one resolution; `strides` is the first block's, the others keep the resolution."""
-
-    filters: int
-    blocks: int
-    strides: int
-
-
-class Plan(NamedTuple):
-    """What tells one residual network from another."""
-
-    stages: tuple[Stage, ...]
-    stem_filters: int
-    style: ConvStyle
-    normalized_shortcut: bool
-
-
-_RESNET8 = Plan(
-    stages=(Stage(16, 1, 1), Stage(32, 1, 2), Stage(64, 1, 2)),
-    stem_filters=16,
-    # Keras's defaults of padding and normalisation, and biases, as in the reference.
-    style=ConvStyle(use_bias=True, symmetric_padding=False, epsilon=1e-3, momentum=0.99),
-    normalized_shortcut=False,
-)
-_RESNET18 = Plan(
-    stages=(Stage(64, 2, 1), Stage(128, 2, 2), Stage(256, 2, 2), Stage(512, 2, 2)),
-    stem_filters=64,
-    style=ConvStyle(),
-    normalized_shortcut=True,
-)
-_RESNET34 = _RESNET18._replace(stages=(Stage(64, 3, 1), Stage(128, 4, 2), Stage(256, 6, 2), Stage(512, 3, 2)))
-
-
-def resnet8(
-    include_top: bool = True,
-    weights: str | os.PathLike[str] | None = None,
-    input_shape: Sequence[int | None] | None = None,
-    pooling: str | None = None,
-    classes: int = 10,
-    classifier_activation: str | None = "softmax",
-    name: str = "resnet8",
-    *,
-    dropout: float = 0.0,
-    activation: str = "relu",
-) -> keras.Model:
-    """Build MLPerf Tiny's ResNet8: a 3x3 stem and one basic block each of 16, 32 and 64 filters; 78,666 parameters.
-
-    As in the reference implementation the convolutions keep their biases, the 1x1 shortcuts have no batch
-    normalisation and padding is Keras's "same".
-
-    Args:
-        include_top: end with average pooling and the classifier.
-        weights: None for fresh weights, or the path of a `.weights.h5` file.
-        input_shape: `(height, width, channels)`, at least 4x4; default `(32, 32, 3)`.
-        pooling: only with `include_top=False`: None gives the feature map `(batch, height / 4, width / 4, 64)`,
-            `"avg"` or `"max"` one vector `(batch, 64)`.
-        classes: how many the classifier tells apart. Used with `include_top` only, like the next argument.
-        classifier_activation: `"softmax"` for probabilities, None for logits.
-        name: the model's name.
-        dropout: share of the classifier's inputs dropped in training. Used with `include_top` only.
-        activation: a Keras activation by name.
-
-    Returns:
-        A functional model that takes pixels 0-255.
-
-    Raises:
-        ValueError: for an argument that does not fit; the message says what to give instead.
-
-    Example:
-        >>> from kzoo.models import resnet8
-        >>> resnet8().count_params()
-        78666
-    """
-    head = Head(include_top, weights, pooling, classes, classifier_activation, name, dropout)
-    inputs, x = open_image(image_shape(input_shape, default=(32, 32, 3), minimum=4))
-    x = conv_bn_act(x, _RESNET8.stem_filters, 3, 1, _RESNET8.style, activation, name="stem")
-    return head.build(inputs, head.pool(_stages(x, _RESNET8, activation)))
-
-
-def resnet18(
+def _resnet(
+    plan: ResidualPlan,
     include_top: bool = True,
     weights: str | os.PathLike[str] | None = None,
     input_shape: Sequence[int | None] | None = None,
     pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: str | None = "softmax",
-    name: str = "resnet18",
+    name: str = "resnet",
     *,
     dropout: float = 0.0,
     activation: str = "relu",
+    normalization: str = "batch",
+    shortcut: str | None = None,
+    pixel_scaling: str = "unit",
 ) -> keras.Model:
-    """Build ResNet18: two basic blocks each of 64, 128, 256 and 512 filters.
-
-    When the shorter side is above 64 pixels (or unknown) the stem is the paper's 7x7 convolution of stride 2 and
-    3x3 max-pooling, and the whole network divides the resolution by 32. Up to 64 pixels the stem is one 3x3
-    convolution of stride 1, as is usual for CIFAR, and the network divides by 8. The two stems' weights do not fit
-    each other.
+    """The networks for ImageNet (default input `(224, 224, 3)`, 1,000 classes) look at the shorter side of the input.
+    Above 64 pixels, or where it is unknown, the stem is a 7x7 convolution of stride 2 and 3x3 max-pooling, and the
+    network divides the resolution by 32. Up to 64 pixels the stem is one 3x3 convolution of stride 1, as is usual for
+    CIFAR, and the network divides by 8. The two stems' weights do not fit each other. The networks for CIFAR (default
+    input `(32, 32, 3)`, 10 classes) always have the small stem and divide the resolution by 4.
 
     Args:
-        include_top: end with average pooling and the classifier.
-        weights: None for fresh weights, or the path of a `.weights.h5` file.
-        input_shape: `(height, width, channels)`, at least 8x8; default `(224, 224, 3)`.
-        pooling: only with `include_top=False`: None gives the feature map `(batch, height, width, 512)`,
-            `"avg"` or `"max"` one vector `(batch, 512)`.
-        classes: how many the classifier tells apart. Used with `include_top` only, like the next argument.
-        classifier_activation: `"softmax"` for probabilities, None for logits.
-        name: the model's name.
-        dropout: share of the classifier's inputs dropped in training. Used with `include_top` only.
-        activation: a Keras activation by name.
+        {image arguments}
+        normalization: `"batch"`, or `"group"` (https://arxiv.org/abs/1803.08494) for training in small batches.
+        shortcut: how a block's input reaches its output where the shape changes: `"projection"`, a 1x1 convolution
+            with normalisation; `"plain_projection"`, one without; `"padding"`, every second pixel and zeros in the new
+            channels, without weights. Default: as the paper has it for this network, which is `"padding"` for
+            ResNet20 to 110, `"plain_projection"` for ResNet8 and `"projection"` for all others. A file of a network
+            with `"projection"` runs in one XNNPACK partition, one with `"padding"` does not.
 
     Returns:
         A functional model that takes pixels 0-255.
@@ -136,70 +64,159 @@ def resnet18(
         ValueError: for an argument that does not fit; the message says what to give instead.
 
     Example:
-        >>> from kzoo.models import resnet18
+        >>> from kzoo.models import resnet8, resnet18
+        >>> resnet8().count_params()
+        78666
         >>> resnet18(input_shape=(32, 32, 3), classes=10).output_shape
         (None, 10)
     """
+    if shortcut not in (None, "projection", "plain_projection", "padding"):
+        raise ValueError(
+            "`shortcut` must be None, 'projection', 'plain_projection' or 'padding'. "
+            f"Received: shortcut={shortcut!r}. None is the paper's choice for this network."
+        )
+    plan = replace(
+        plan,
+        style=replace(plan.style, normalization=normalization),
+        shortcut=plan.shortcut if shortcut is None else shortcut,
+    )
     head = Head(include_top, weights, pooling, classes, classifier_activation, name, dropout)
-    return _imagenet_resnet(_RESNET18, input_shape, head, activation)
+    side = 32 if plan.small_stem else 224
+    shape = image_shape(input_shape, default=(side, side, 3), minimum=plan.total_stride)
+    inputs, x = open_image(shape, pixel_scaling)
+    *_, x = stages(stem(x, shape, plan, activation), plan, activation)
+    return head.build(inputs, head.pool(x))
 
 
-def resnet34(
-    include_top: bool = True,
-    weights: str | os.PathLike[str] | None = None,
-    input_shape: Sequence[int | None] | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | None = "softmax",
-    name: str = "resnet34",
-    *,
-    dropout: float = 0.0,
-    activation: str = "relu",
-) -> keras.Model:
-    """Build ResNet34: 3, 4, 6 and 3 basic blocks of 64, 128, 256 and 512 filters.
-
-    Stem, arguments, result and errors are those of `resnet18`.
-
-    Example:
-        >>> from kzoo.models import resnet34
-        >>> resnet34(include_top=False, pooling="avg", input_shape=(32, 32, 3)).output_shape
-        (None, 512)
-    """
-    head = Head(include_top, weights, pooling, classes, classifier_activation, name, dropout)
-    return _imagenet_resnet(_RESNET34, input_shape, head, activation)
+def _four_stages(blocks: tuple[int, int, int, int], width: int = 64) -> tuple[Stage, ...]:
+    """Give the stages for ImageNet, each of twice the channels and half the resolution of the one before."""
+    return tuple(Stage(width * 2**number, count, 1 if number == 0 else 2) for number, count in enumerate(blocks))
 
 
-def _imagenet_resnet(plan: Plan, input_shape: Sequence[int | None] | None, head: Head, activation: str) -> keras.Model:
-    shape = image_shape(input_shape, default=(224, 224, 3), minimum=8)
-    inputs, x = open_image(shape)
-    if is_small(shape):
-        x = conv_bn_act(x, plan.stem_filters, 3, 1, plan.style, activation, name="stem")
-    else:
-        x = conv_bn_act(x, plan.stem_filters, 7, 2, plan.style, activation, name="stem")
-        # Zeros never win against a ReLU's outputs, so this is PyTorch's max-pooling with padding 1.
-        x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
-        x = layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
-    return head.build(inputs, head.pool(_stages(x, plan, activation)))
+def _three_stages(blocks: int, width: int = 16) -> tuple[Stage, ...]:
+    """Give the stages for CIFAR."""
+    return tuple(Stage(width * 2**number, blocks, 1 if number == 0 else 2) for number in range(3))
 
 
-def _stages(x: keras.KerasTensor, plan: Plan, activation: str) -> keras.KerasTensor:
-    for number, stage in enumerate(plan.stages, start=1):
-        for block in range(stage.blocks):
-            strides = stage.strides if block == 0 else 1
-            x = _basic_block(x, stage.filters, strides, plan, activation, name=f"stage{number}_block{block + 1}")
-    return x
+def _bottlenecks(blocks: tuple[int, int, int, int]) -> ResidualPlan:
+    return ResidualPlan(_four_stages(blocks, width=256), bottleneck=1 / 4)
 
 
-def _basic_block(
-    x: keras.KerasTensor, filters: int, strides: int, plan: Plan, activation: str, name: str
-) -> keras.KerasTensor:
-    """Add two 3x3 convolutions to a shortcut, which is a 1x1 convolution where the shape changes."""
-    shortcut = x
-    if strides != 1 or x.shape[-1] != filters:
-        shortcut = conv(x, filters, 1, strides, plan.style, name=f"{name}_shortcut")
-        if plan.normalized_shortcut:
-            shortcut = bn_act(shortcut, plan.style, None, name=f"{name}_shortcut")
-    x = conv_bn_act(x, filters, 3, strides, plan.style, activation, name=f"{name}_1")
-    x = conv_bn_act(x, filters, 3, 1, plan.style, None, name=f"{name}_2")
-    x = layers.Add(name=f"{name}_add")([shortcut, x])
-    return activate(x, activation, name=f"{name}_act")
+def _cifar(blocks: int) -> ResidualPlan:
+    return ResidualPlan(_three_stages(blocks), stem_filters=16, shortcut="padding", small_stem=True)
+
+
+_RESNET8 = ResidualPlan(
+    _three_stages(1),
+    # Keras's defaults of padding and normalisation, and biases, as in the reference.
+    ConvStyle(use_bias=True, symmetric_padding=False, epsilon=1e-3, momentum=0.99),
+    stem_filters=16,
+    shortcut="plain_projection",
+    small_stem=True,
+)
+_RESNET18 = ResidualPlan(_four_stages((2, 2, 2, 2)))
+_RESNET34 = ResidualPlan(_four_stages((3, 4, 6, 3)))
+_RESNET50 = _bottlenecks((3, 4, 6, 3))
+_RESNET101 = _bottlenecks((3, 4, 23, 3))
+_RESNET152 = _bottlenecks((3, 8, 36, 3))
+_CIFAR_BOTTLENECKS = ResidualPlan(
+    _three_stages(18, width=64), stem_filters=16, bottleneck=1 / 4, preactivation=True, small_stem=True
+)
+_RESNEXT29 = ResidualPlan(_three_stages(3, width=256), bottleneck=2, groups=8, small_stem=True)
+
+
+def _wide(blocks: int, factor: int) -> ResidualPlan:
+    return ResidualPlan(_three_stages(blocks, 16 * factor), stem_filters=16, preactivation=True, small_stem=True)
+
+
+resnet8 = variant(
+    _resnet,
+    _RESNET8,
+    "resnet8",
+    "Build MLPerf Tiny's ResNet8, 78,666 parameters: basic blocks of 16, 32 and 64 filters; convolutions have biases.",
+    classes=10,
+)
+resnet20 = variant(
+    _resnet, _cifar(3), "resnet20", "Build ResNet20 for CIFAR: three stages of 3 basic blocks.", classes=10
+)
+resnet32 = variant(
+    _resnet, _cifar(5), "resnet32", "Build ResNet32 for CIFAR: three stages of 5 basic blocks.", classes=10
+)
+resnet44 = variant(
+    _resnet, _cifar(7), "resnet44", "Build ResNet44 for CIFAR: three stages of 7 basic blocks.", classes=10
+)
+resnet56 = variant(
+    _resnet, _cifar(9), "resnet56", "Build ResNet56 for CIFAR: three stages of 9 basic blocks.", classes=10
+)
+resnet110 = variant(
+    _resnet, _cifar(18), "resnet110", "Build ResNet110 for CIFAR: three stages of 18 basic blocks.", classes=10
+)
+resnet18 = variant(_resnet, _RESNET18, "resnet18", "Build ResNet18: 2, 2, 2 and 2 basic blocks.")
+resnet34 = variant(_resnet, _RESNET34, "resnet34", "Build ResNet34: 3, 4, 6 and 3 basic blocks.")
+resnet50 = variant(_resnet, _RESNET50, "resnet50", "Build ResNet50 v1.5: 3, 4, 6 and 3 bottleneck blocks.")
+resnet101 = variant(_resnet, _RESNET101, "resnet101", "Build ResNet101 v1.5: 3, 4, 23 and 3 bottleneck blocks.")
+resnet152 = variant(_resnet, _RESNET152, "resnet152", "Build ResNet152 v1.5: 3, 8, 36 and 3 bottleneck blocks.")
+resnet18_v2 = variant(
+    _resnet,
+    replace(_RESNET18, preactivation=True),
+    "resnet18_v2",
+    "Build ResNet18 v2: 2, 2, 2 and 2 basic blocks of pre-activation.",
+)
+resnet50_v2 = variant(
+    _resnet,
+    replace(_RESNET50, preactivation=True),
+    "resnet50_v2",
+    "Build ResNet50 v2: 3, 4, 6 and 3 bottleneck blocks of pre-activation.",
+)
+resnet101_v2 = variant(
+    _resnet,
+    replace(_RESNET101, preactivation=True),
+    "resnet101_v2",
+    "Build ResNet101 v2: 3, 4, 23 and 3 bottleneck blocks of pre-activation.",
+)
+resnet152_v2 = variant(
+    _resnet,
+    replace(_RESNET152, preactivation=True),
+    "resnet152_v2",
+    "Build ResNet152 v2: 3, 8, 36 and 3 bottleneck blocks of pre-activation.",
+)
+resnet164_v2 = variant(
+    _resnet,
+    _CIFAR_BOTTLENECKS,
+    "resnet164_v2",
+    "Build ResNet164 v2 for CIFAR: three stages of 18 bottleneck blocks of pre-activation.",
+    classes=10,
+)
+wide_resnet28_10 = variant(
+    _resnet,
+    _wide(4, factor=10),
+    "wide_resnet28_10",
+    "Build Wide ResNet 28-10 for CIFAR: three stages of 4 basic blocks, ten times as wide.",
+    classes=10,
+)
+wide_resnet40_2 = variant(
+    _resnet,
+    _wide(6, factor=2),
+    "wide_resnet40_2",
+    "Build Wide ResNet 40-2 for CIFAR: three stages of 6 basic blocks, twice as wide.",
+    classes=10,
+)
+resnext29_8x64d = variant(
+    _resnet,
+    _RESNEXT29,
+    "resnext29_8x64d",
+    "Build ResNeXt29 8x64d for CIFAR: three stages of 3 bottleneck blocks in 8 groups of 64 channels and more.",
+    classes=10,
+)
+resnext50_32x4d = variant(
+    _resnet,
+    replace(_RESNET50, bottleneck=1 / 2, groups=32),
+    "resnext50_32x4d",
+    "Build ResNeXt50 32x4d: 3, 4, 6 and 3 bottleneck blocks in 32 groups of 4 channels and more.",
+)
+se_resnet18 = variant(
+    _resnet, replace(_RESNET18, reduction=16), "se_resnet18", "Build SE-ResNet18: ResNet18 with squeeze-and-excitation."
+)
+se_resnet50 = variant(
+    _resnet, replace(_RESNET50, reduction=16), "se_resnet50", "Build SE-ResNet50: ResNet50 with squeeze-and-excitation."
+)

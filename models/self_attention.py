@@ -13,7 +13,8 @@ import keras
 from keras import layers
 
 from ._arguments import sequence_shape, whole_number
-from ._blocks import Head, activate, open_sequence
+from ._blocks import activate
+from ._ends import Head, open_sequence
 
 _MLP_RATIO = 2
 _EPSILON = 1e-6

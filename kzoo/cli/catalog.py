@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import click
 
 from kzoo import models
@@ -22,7 +20,7 @@ def list_models(pattern: str, family: str | None, task: str | None, as_json: boo
 
     records = [models.CATALOG[name] for name in find_models(pattern, family=family, task=task)]
     if as_json:
-        show_json([dataclasses.asdict(record) for record in records])
+        show_json([record.describe() for record in records])
         return
     if not records:
         click.echo("No model fits.", err=True)
@@ -36,7 +34,7 @@ def list_models(pattern: str, family: str | None, task: str | None, as_json: boo
             f"{record.macs / 1e6:,.1f} M",
             "×".join(map(str, record.input_shape)),
             str(record.classes),
-            record.paper,
+            record.paper.title,
         )
         for record in records
     ]

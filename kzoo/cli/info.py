@@ -35,7 +35,7 @@ def _show_model(model: str, as_json: bool) -> None:
     if as_json:
         names = ("layer", "class", "output", "parameters")
         rows = [dict(zip(names, row, strict=True)) for row in layers]
-        show_json({**dataclasses.asdict(record), "recipes": recipes, "layers": rows})
+        show_json({**record.describe(), "recipes": recipes, "layers": rows})
         return
     total = record.trainable_parameters + record.non_trainable_parameters
     show_facts(
@@ -43,7 +43,7 @@ def _show_model(model: str, as_json: bool) -> None:
             ("Model", record.name),
             ("Family", record.family),
             ("Task", record.task),
-            ("Paper", f"{record.paper} {record.url}"),
+            ("Paper", f"{record.paper.title} {record.paper.url}"),
             ("Default input", " × ".join(map(str, record.input_shape))),
             ("Default classes", str(record.classes)),
             (

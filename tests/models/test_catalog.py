@@ -17,8 +17,20 @@ import pytest
 
 import kzoo.models as zoo
 
-# Published figures: trainable parameters, BatchNorm statistics, multiply-accumulates (torchvision, MLPerf Tiny).
+# Published figures: trainable parameters, BatchNorm statistics, multiply-accumulates (torchvision, timm, MLPerf Tiny),
+# None where nobody says it.
 PUBLISHED = {
+    "resnet50": (25_557_032, 53_120, 4_089_184_256),
+    "resnet101": (44_549_160, 105_344, 7_801_405_440),
+    "resnet152": (60_192_808, 151_424, 11_513_626_624),
+    "resnext50_32x4d": (25_028_904, 68_224, 4_230_479_872),
+    "resnet50_v2": (25_549_352, None, None),
+    "resnet101_v2": (44_541_480, None, None),
+    "resnet152_v2": (60_185_128, None, None),
+    "wide_resnet28_10": (36_479_194, None, None),
+    "wide_resnet40_2": (2_243_546, None, None),
+    "se_resnet18": (11_778_592, None, None),
+    "se_resnet50": (28_088_024, None, None),
     "resnet34": (21_797_672, 17_024, 3_663_761_408),
     "resnet18": (11_689_512, 9_600, 1_814_073_344),
     "mobilenet_v2": (3_504_872, 34_112, 300_774_272),
@@ -40,7 +52,8 @@ def test_a_record_tells_the_truth_about_its_model(name: str) -> None:
     model = zoo.create_model(name)
     counted = (*parameters(model), zoo.count_macs(model))
     assert counted == (record.trainable_parameters, record.non_trainable_parameters, record.macs)
-    assert counted == PUBLISHED.get(name, counted)
+    for ours, published in zip(counted, PUBLISHED.get(name, counted), strict=True):
+        assert published in (None, ours)
     assert model.input_shape == (None, *record.input_shape)
     assert model.output_shape == (None, record.classes)
     assert model.name == record.name == name
@@ -76,11 +89,11 @@ def test_listing_imports_no_keras() -> None:
     ("arguments", "names"),
     [
         ({}, list(zoo.CATALOG)),
-        ({"pattern": "resnet*"}, ["resnet8", "resnet18", "resnet34"]),
+        ({"pattern": "resnet1*_v2"}, ["resnet18_v2", "resnet101_v2", "resnet152_v2", "resnet164_v2"]),
         ({"pattern": "ResNet?"}, ["resnet8"]),
         ({"pattern": "resnet"}, []),
-        ({"pattern": "*[48]", "family": "resnet"}, ["resnet8", "resnet18", "resnet34"]),
-        ({"task": "sequence"}, ["lstm", "attention"]),
+        ({"pattern": "*[48]", "family": "resnet"}, ["resnet8", "resnet44", "resnet18", "resnet34", "se_resnet18"]),
+        ({"pattern": "*n", "task": "sequence"}, ["attention"]),
         ({"pattern": "l*", "task": "image"}, []),
     ],
 )
@@ -92,7 +105,7 @@ def test_list_models_filters(arguments: dict[str, str], names: list[str]) -> Non
     ("call", "message"),
     [
         (lambda: zoo.create_model("resnet81"), "There is no model 'resnet81'.*resnet8"),
-        (lambda: zoo.create_model("zzz"), "Known: attention, cnn"),
+        (lambda: zoo.create_model("zzz"), "Known: .*attention, .*cnn"),
         (lambda: zoo.list_models(family="resnets"), "There is no family 'resnets'.*resnet"),
         (lambda: zoo.list_models(task="video"), "There is no task 'video'.*image"),
     ],
