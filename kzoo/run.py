@@ -23,12 +23,13 @@ RECIPE = "recipe.yaml"
 HISTORY = "history.csv"
 METRICS = "metrics.json"
 LABELS = "labels.txt"
+VOCABULARY = "vocabulary.txt"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 REPORT = "report.html"
 _KITS = tuple(f"model.*.{platform}" for platform in ("tflm", "android", "ios", "web", "rpi"))
 # All that kzoo writes into a run, as patterns; run.json last, so that until then it is a run.
-_FILES = (MODEL, RECIPE, HISTORY, METRICS, LABELS, CHECKPOINTS, TENSORBOARD, REPORT, "plots")
+_FILES = (MODEL, RECIPE, HISTORY, METRICS, LABELS, VOCABULARY, CHECKPOINTS, TENSORBOARD, REPORT, "plots")
 _OWN = (*_FILES, "model.*.tflite*", *_KITS, INFO)
 
 
@@ -55,7 +56,7 @@ class RunInfo(BaseModel):
     status: Literal["training", "interrupted", "failed", "done"]
     model: str
     arguments: dict[str, Any]
-    task: Literal["image", "sequence"]
+    task: Literal["image", "sequence", "text"]
     classes: tuple[str, ...]
     input: InputSpec
     data: DataFacts
@@ -188,6 +189,8 @@ def create_run(path: Path, info: RunInfo, recipe: Recipe, *, force: bool = False
     _clear(path)
     write_text(path / RECIPE, dump_recipe(recipe))
     write_text(path / LABELS, "".join(f"{name}\n" for name in info.classes))
+    if info.input.text is not None:
+        write_text(path / VOCABULARY, "".join(f"{word}\n" for word in info.input.text.words))
     # run.json comes last: a directory that has one is a whole run.
     write_json(path / INFO, info.model_dump(mode="json"))
     return Run(path)

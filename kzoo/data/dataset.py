@@ -133,7 +133,7 @@ class Dataset:
             "name": self.name,
             "source": self.source,
             "fingerprint": self.fingerprint,
-            "input": dataclasses.asdict(self.input),
+            "input": self.input.to_dict(),
             "classes": list(self.classes),
             "splits": {name: self._describe_split(name) for name in SPLITS},
             "skipped": list(self.skipped),

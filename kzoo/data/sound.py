@@ -191,14 +191,9 @@ def extract_features(waveform: Values, front_end: SoundFrontEnd) -> Values:
     return np.asarray(features, np.float32)
 
 
-def silence(front_end: SoundFrontEnd) -> Values:
-    """What a model hears of nothing, `(bins,)`."""
-    return extract_features(np.zeros(front_end.samples), front_end)[0]
-
-
 def hann(window: int) -> Values:
     """The periodic Hann window, `(window,)`."""
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window))
 
 
 @functools.lru_cache(maxsize=16)
@@ -208,7 +203,7 @@ def mel_weights(front_end: SoundFrontEnd) -> Values:
     frequencies = _mel(np.arange(front_end.fft // 2 + 1) * front_end.sample_rate / front_end.fft)[:, np.newaxis]
     rising = (frequencies - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - frequencies) / (edges[2:] - edges[1:-1])
-    return np.maximum(0.0, np.minimum(rising, falling))
+    return np.asarray(np.maximum(0.0, np.minimum(rising, falling)))
 
 
 @functools.lru_cache(maxsize=16)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from .sound import SoundFrontEnd
 from .text import TextFrontEnd
@@ -50,12 +51,8 @@ class InputSpec:
     text: TextFrontEnd | None = None
 
     def __post_init__(self) -> None:
-        # JSON knows lists and objects only.
+        # JSON knows lists only.
         object.__setattr__(self, "shape", tuple(self.shape))
-        if isinstance(self.sound, Mapping):
-            object.__setattr__(self, "sound", SoundFrontEnd(**self.sound))
-        if isinstance(self.text, Mapping):
-            object.__setattr__(self, "text", TextFrontEnd(**self.text))
         if self.kind not in KINDS or self.fit not in get_args(Fit):
             raise ValueError(f"Expected a known kind and fit. Received: kind={self.kind!r}, fit={self.fit!r}.")
         axes = _AXES[self.kind]
@@ -64,6 +61,23 @@ class InputSpec:
         if self.kind == "image" and self.shape[2] not in CHANNELS:
             raise ValueError(f"Expected 1, 3 or 4 channels. Received: shape={self.shape}.")
         self._check_front_ends()
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> InputSpec:
+        """Make a spec of what JSON gave.
+
+        Raises:
+            ValueError: Values that do not fit.
+            TypeError: Keys that are not known, or missing.
+        """
+        front_ends = {"sound": SoundFrontEnd, "text": TextFrontEnd}
+        made = {key: make(**content[key]) for key, make in front_ends.items() if content.get(key) is not None}
+        return cls(**{**content, **made})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what JSON can hold, without the front ends that there are not."""
+        content = dataclasses.asdict(self)
+        return {key: value for key, value in content.items() if value is not None}
 
     def _check_front_ends(self) -> None:
         if (self.text is not None) != (self.kind == "text") or (self.sound is not None and self.kind != "sequence"):
