@@ -58,6 +58,8 @@ def _read_text(source: str | os.PathLike[str]) -> str:
         is_file = file.is_file()
     except (OSError, ValueError):
         is_file = False
+    if not is_file and file.suffix.lower() == ".txt" and not any(sign.isspace() for sign in text):
+        raise DataError(f"Expected a text or a file. Received: {file}, which does not exist.")
     if is_file:
         try:
             text = file.read_text(encoding="utf-8-sig")

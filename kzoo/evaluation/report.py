@@ -20,6 +20,7 @@ from ._style import DARK, DPI, LIGHT, Theme, ending, to_png
 from .metrics import TOP, ClassMetrics, Metrics, percent
 from .mistakes import Mistakes, most_confused, worst_mistakes
 
+_LONGEST_TEXT = 300  # signs of a text that the page shows
 _ROWS = 20  # classes that the page lists before the reader asks for all of them
 
 
@@ -58,6 +59,7 @@ class _Mistake:
     """One wrong prediction, ready for the page."""
 
     picture: str
+    text: str
     true: str
     predicted: str
     probability: str
@@ -104,15 +106,16 @@ def _drawings(content: ReportContent) -> dict[str, Callable[[Theme], Figure]]:
     drawings: dict[str, Callable[[Theme], Figure]] = {
         "confusion": functools.partial(plots.plot_confusion, metrics),
         "class_scores": functools.partial(plots.plot_class_scores, metrics),
-        "mistakes": functools.partial(
+    }
+    if not mistakes.texts:
+        drawings["mistakes"] = functools.partial(
             plots.plot_mistakes,
             mistakes.samples,
             mistakes.labels,
             mistakes.probabilities,
             [record.name for record in metrics.classes],
             mistakes.names,
-        ),
-    }
+        )
     if content.history:
         drawings["curves"] = functools.partial(plots.plot_curves, content.history)
     return drawings
@@ -140,6 +143,7 @@ def _render(content: ReportContent, pictures: Mapping[str, _Picture]) -> str:
         absent=sum(record.support == 0 for record in metrics.classes),
         mistakes=_mistakes(content),
         tiny=len(samples) > 0 and is_image(samples[0]) and max(samples.shape[1:3]) < 64,
+        texts=bool(content.mistakes.texts),
         light=LIGHT,
         dark=DARK,
     )
@@ -164,10 +168,12 @@ def _class_tables(metrics: Metrics) -> list[list[ClassMetrics]]:
 def _mistakes(content: ReportContent) -> list[_Mistake]:
     shown, classes = content.mistakes, content.metrics.classes
     worst = worst_mistakes(shown.probabilities, shown.labels)
-    limits = value_range(shown.samples) if len(worst) else (0.0, 1.0)
+    pictured = len(worst) > 0 and not shown.texts
+    limits = value_range(shown.samples) if pictured else (0.0, 1.0)
     return [
         _Mistake(
-            picture=_base64(thumbnail(shown.samples[index], limits)),
+            picture=_base64(thumbnail(shown.samples[index], limits)) if pictured else "",
+            text=shown.texts[index][:_LONGEST_TEXT] if shown.texts else "",
             true=classes[int(shown.labels[index])].name,
             predicted=classes[int(shown.probabilities[index].argmax())].name,
             probability=percent(float(shown.probabilities[index].max())),
