@@ -16,9 +16,8 @@ TEXTS = {"ham": "See you at home", "spam": "WIN a prize now"}
 
 
 def rows(count: int = 10) -> str:
-    return "".join(
-        f'{label},"{text}, number {number}{extra}"\n' for number in range(count) for label, text in TEXTS.items()
-    )
+    pairs = [(label, text, number) for number in range(count) for label, text in TEXTS.items()]
+    return "".join(f'{label},"{text}, number {number}"\n' for label, text, number in pairs)
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -86,10 +85,8 @@ def test_one_file_is_split_by_seed_and_its_vocabulary_is_of_the_training_part(tm
 
 
 def test_a_folder_of_files_gives_the_splits_and_a_cell_may_hold_lines(tmp_path):
-    write(
-        tmp_path / "sms/train.csv",
-        'text,Label\n"first\nsecond, ""third""",spam\n' + "fine,ham\n" * 9 + "bad,spam\n" * 9,
-    )
+    first = '"first\nsecond, ""third""",spam\n'
+    write(tmp_path / "sms/train.csv", "text,Label\n" + first + "fine,ham\n" * 9 + "bad,spam\n" * 9)
     write(tmp_path / "sms/test.csv", "label,text\nham,fine\nspam,bad\n")
     dataset = open_dataset(tmp_path / "sms")
     assert (len(dataset.test), len(dataset.train) + len(dataset.val)) == (2, 19)
