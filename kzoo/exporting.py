@@ -141,6 +141,7 @@ def export_model(
     if place.kit:
         # Found now and not when the file is done.
         check_free(kit_folder(file, place.kit))
+        _check_kit(opened, place.kit)
     if opened is None or isinstance(data, np.ndarray):
         samples = _from_arrays(data, {} if opened is None else _model_facts(opened))
     else:
@@ -179,6 +180,16 @@ def export_model(
 def kit_folder(file: Path, platform: str) -> Path:
     """Where the kit of an exported file lies: `model.int8.tflite` has that for Android in `model.int8.android`."""
     return file.with_suffix(f".{platform}")
+
+
+def _check_kit(opened: Source | None, platform: str) -> None:
+    """Make sure that a kit's program can prepare the model's input."""
+    held = None if opened is None else "sounds" if opened.input.sound else "texts" if opened.input.text else None
+    if held is not None:
+        raise UsageError(
+            f"Expected a model of images or measurements for the {platform} kit, received one of {held}: no kit "
+            f"computes what comes before such a model. Export without --target; the sidecar says what to compute."
+        )
 
 
 def _find_place(target: str | None) -> _Place:
@@ -281,5 +292,5 @@ def _model_facts(opened: Source) -> dict[str, Any]:
     return {
         **early,
         "model": opened.model.name,
-        "input": {"kind": opened.input.kind, "shape": list(opened.input.shape), "fit": opened.input.fit},
+        "input": opened.input.to_dict(),
     }

@@ -24,12 +24,13 @@ RECIPE = "recipe.yaml"
 HISTORY = "history.csv"
 METRICS = "metrics.json"
 LABELS = "labels.txt"
+VOCABULARY = "vocabulary.txt"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 REPORT = "report.html"
 _KITS = tuple(f"model.*.{platform}" for platform in ("tflm", "android", "ios", "web", "rpi"))
 # All that kzoo writes into a run, as patterns; run.json last, so that until then it is a run.
-_FILES = (MODEL, RECIPE, HISTORY, METRICS, LABELS, CHECKPOINTS, TENSORBOARD, REPORT, "plots")
+_FILES = (MODEL, RECIPE, HISTORY, METRICS, LABELS, VOCABULARY, CHECKPOINTS, TENSORBOARD, REPORT, "plots")
 _OWN = (*_FILES, "model.*.tflite*", *_KITS, INFO)
 
 
@@ -70,7 +71,7 @@ class RunInfo(BaseModel):
     parent: str | None = None
     epochs: int = 0
     best_epoch: int | None = None
-    # Chosen on the validation split: how sure an early classifier must be, or how similar two samples that are the same.
+    # Chosen on validation: how sure an early classifier must be, or how similar two samples of a class at least are.
     threshold: float | None = None
     # Of the training part of all epochs, as history.csv has them.
     seconds: float = 0.0
@@ -192,6 +193,8 @@ def create_run(path: Path, info: RunInfo, recipe: Recipe, *, force: bool = False
     _clear(path)
     write_text(path / RECIPE, dump_recipe(recipe))
     write_text(path / LABELS, "".join(f"{name}\n" for name in info.classes))
+    if info.input.text is not None:
+        write_text(path / VOCABULARY, "".join(f"{word}\n" for word in info.input.text.words))
     # run.json comes last: a directory that has one is a whole run.
     write_json(path / INFO, info.model_dump(mode="json"))
     return Run(path)

@@ -42,7 +42,7 @@ class Source:
         name: For messages.
         classes: Names, in the order of the outputs.
         input: What the model takes.
-        predict: From `(batch, *input.shape)`, uint8 or float32, to probabilities `(batch, classes)`.
+        predict: From `(batch, *input.shape)`, uint8, float32 or int32, to probabilities `(batch, classes)`.
         model: The `keras.Model`, or None for a `.tflite` file.
         run: The run it belongs to, if it stands in one.
         origin: The data it was trained on, if known.
@@ -80,12 +80,17 @@ class Source:
             fit=self.input.fit,
             seed=origin.seed,
             fractions=origin.fractions,
+            sound=self.input.sound,
+            text=self.input.text,
         )
         if data is None and dataset.fingerprint != origin.fingerprint:
             raise RunError(
                 f"Expected the data that {self.name} was trained on, received {origin.source} with other "
                 f"content: its splits would mix training and test samples. Name other data with --data."
             )
+        if dataset.input.sound != self.input.sound:
+            held, taken = ("sounds", "other sequences") if self.input.sound is None else ("other sequences", "sounds")
+            raise UsageError(f"Expected data as {self.name} takes it, {taken}, received {dataset.name}: {held}.")
         if dataset.input.shape != self.input.shape:
             raise UsageError(
                 f"Expected samples of shape {self.input.shape}, received {dataset.input.shape} from {dataset.name}."
@@ -182,19 +187,20 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
             f"damaged, cut short, or another one. Copy both again, or export again."
         )
     kind = _KINDS.get(1 + len(file.input_shape))
+    described = facts.get("details", {}).get("input") if isinstance(facts.get("details", {}), dict) else None
     order = exit_order(list(file.outputs))
     outputs = file.output_shape if order is None else tuple(file.outputs[LAST].shape[1:])
-    if kind is None or len(outputs) != 1:
+    if (kind is None and not described) or len(outputs) != 1:
         raise UsageError(
-            f"Expected a classifier of images (height, width, channels) or sequences (steps, features), "
-            f"received {path} from {file.input_shape} to {outputs}."
+            f"Expected a classifier of images (height, width, channels) or sequences (steps, features), or of texts "
+            f"with its sidecar, received {path} from {file.input_shape} to {outputs}."
         )
     try:
         names = facts.get("classes") or [str(number) for number in range(outputs[0])]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise TypeError(names)
         details = facts.get("details", {})
-        spec = InputSpec(**(details.get("input") or {"kind": kind, "shape": file.input_shape}))
+        spec = InputSpec.from_dict(details.get("input") or {"kind": kind, "shape": file.input_shape})
         origin = DataOrigin(**details["data"]) if details.get("data") else None
         exit_facts = details.get("exits") or {"macs": 0, "threshold": 1.0}
     except (ValueError, TypeError, AttributeError) as error:
@@ -245,4 +251,9 @@ def keras_compare(model: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
 
 def keras_predict(model: Any) -> Callable[[np.ndarray], np.ndarray]:
     """Ask a Keras model for probabilities, one batch a call."""
-    return lambda batch: as_probabilities(model.predict_on_batch(batch.astype(np.float32)))
+    return lambda batch: as_probabilities(model.predict_on_batch(as_input(batch)))
+
+
+def as_input(batch: np.ndarray) -> np.ndarray:
+    """Turn samples into what a Keras model takes: places in a vocabulary stay whole numbers, all else is float32."""
+    return batch if batch.dtype == np.int32 else batch.astype(np.float32)

@@ -30,7 +30,7 @@ def list_models(pattern: str = "*", *, family: str | None = None, task: str | No
     Args:
         pattern: With wildcards, as `"resnet*"`.
         family: Only this family, as `"resnet"`.
-        task: Only models for `"image"` or `"sequence"`.
+        task: Only models for `"image"`, `"sequence"` or `"text"`.
 
     Example:
         >>> import kzoo
@@ -68,7 +68,7 @@ def create_model(name: str, **arguments: Any) -> keras.Model:
 
     Returns:
         A functional `keras.Model`. Image models take `(batch, height, width, channels)` pixels 0–255, sequence models
-        `(batch, steps, features)`.
+        `(batch, steps, features)`, text models `(batch, length)` places in a vocabulary.
 
     Raises:
         UsageError: No model has that name, or the factory does not take an argument as it is.

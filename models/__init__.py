@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .resnet import wide_resnet28_10 as wide_resnet28_10
     from .resnet import wide_resnet40_2 as wide_resnet40_2
     from .self_attention import attention as attention
+    from .text import text_cnn as text_cnn
 
 __all__ = ["CATALOG", "ModelRecord", "count_macs", "create_model", "list_models", *CATALOG]
 
@@ -63,7 +64,7 @@ def list_models(pattern: str = "*", *, family: str | None = None, task: str | No
     Args:
         pattern: shell wildcards, `"resnet*"`; upper and lower case are the same.
         family: only this family.
-        task: only `"image"` or `"sequence"`.
+        task: only models for `"image"`, `"sequence"` or `"text"`, those that take other data, too, included.
 
     Returns:
         Names in the catalogue's order; empty where nothing fits the pattern.
@@ -79,7 +80,7 @@ def list_models(pattern: str = "*", *, family: str | None = None, task: str | No
         for record in records
         if fnmatch.fnmatchcase(record.name, pattern.lower())
         and family in (None, record.family)
-        and task in (None, record.task)
+        and task in (None, record.task, *record.kinds)
     ]
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-Task = Literal["image", "sequence"]
+Task = Literal["image", "sequence", "text"]
 
 
 class Paper(NamedTuple):
@@ -33,7 +33,8 @@ class ModelRecord:
     Attributes:
         name: the name `create_model` takes.
         family: models of one file and one idea.
-        task: `"image"` takes `(height, width, channels)`, `"sequence"` takes `(steps, features)`.
+        task: `"image"` takes `(height, width, channels)`, `"sequence"` takes `(steps, features)`, `"text"` takes
+            `(length,)` places in a vocabulary.
         factory: `"module:function"` inside `kzoo.models`.
         input_shape: the factory's default, without the batch axis.
         classes: the factory's default.
@@ -64,6 +65,7 @@ class ModelRecord:
 
 
 _SEQUENCE = ("sequence",)
+_TEXT = ("text",)
 _CIFAR = (32, 32, 3)
 _IMAGENET = (224, 224, 3)
 _SENSORS = (128, 9)
@@ -88,6 +90,9 @@ _MOBILENET_V2 = Paper(
 )
 _LSTM = Paper("Long Short-Term Memory, Hochreiter and Schmidhuber 1997", "https://doi.org/10.1162/neco.1997.9.8.1735")
 _ATTENTION = Paper("Attention Is All You Need, Vaswani et al. 2017", "https://arxiv.org/abs/1706.03762")
+_TEXT_CNN = Paper(
+    "Convolutional Neural Networks for Sentence Classification, Kim 2014", "https://arxiv.org/abs/1408.5882"
+)
 
 # fmt: off
 _RECORDS = (
@@ -144,6 +149,7 @@ _RECORDS = (
                 kinds=_SEQUENCE),
     ModelRecord("attention", "attention", "sequence", "self_attention:attention", _SENSORS, 6, 76_230, 19, 12_657_024,
                 _ATTENTION, kinds=_SEQUENCE),
+    ModelRecord("text_cnn", "text", "text", "text:text_cnn", (64,), 2, 589_402, 0, 5_287_000, _TEXT_CNN, kinds=_TEXT),
 )
 # fmt: on
 

@@ -10,7 +10,7 @@ import click
 from .terminal import printable, show_facts, show_json, show_table
 
 if TYPE_CHECKING:
-    from kzoo.data.spec import Kind
+    from kzoo.data.spec import InputSpec, Kind
 
 
 @click.group()
@@ -40,20 +40,21 @@ def list_data(as_json: bool) -> None:
     ]
     show_table(("name", "classes", "input", "offline", "description"), rows, right=("classes",))
     click.echo(
-        "Also: a folder of class folders with images (with or without train/ val/ test/ above), or an .npz file."
+        "Also: a folder of class folders with images or WAV files (with or without train/ val/ test/ above), a CSV "
+        "file (label and text, or label and numbers), a folder with train.csv and test.csv, or an .npz file."
     )
 
 
 @data.command("info")
 @click.argument("source", metavar="D")
-@click.option("--kind", type=click.Choice(["image", "sequence"]), default="image", show_default=True)
+@click.option("--kind", type=click.Choice(["image", "sequence", "text"]), help="Of arrays. Default: images.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def info(source: str, kind: Kind, as_json: bool) -> None:
+def info(source: str, kind: Kind | None, as_json: bool) -> None:
     """Open a dataset and say what it holds: splits, classes, input, fingerprint."""
     from kzoo.data import open_dataset
 
     # 224: what image models take by default where images have many sizes.
-    dataset = open_dataset(source, kind=kind, default_size=(224, 224) if kind == "image" else None)
+    dataset = open_dataset(source, kind=kind, default_size=(224, 224))
     content = dataset.describe()
     if as_json:
         show_json(content)
@@ -63,6 +64,7 @@ def info(source: str, kind: Kind, as_json: bool) -> None:
             ("Dataset", dataset.name),
             ("Source", dataset.source),
             ("Input", f"{dataset.input.kind} {'×'.join(map(str, dataset.input.shape))}"),
+            *_front_end(dataset.input),
             ("Classes", str(len(dataset.classes))),
             ("Fingerprint", dataset.fingerprint),
             ("Skipped", str(len(dataset.skipped))),
@@ -74,3 +76,17 @@ def info(source: str, kind: Kind, as_json: bool) -> None:
     rows = [(name, *(str(splits[split]["per_class"][name]) for split in splits)) for name in dataset.classes]
     rows.append(("all", *(str(splits[split]["samples"]) for split in splits)))
     show_table(("class", *splits), rows, right=tuple(splits))
+
+
+def _front_end(spec: InputSpec) -> list[tuple[str, str]]:
+    """What is computed before a model, as far as it is not said by the shape."""
+    if spec.sound is not None:
+        sound = spec.sound
+        return [
+            (
+                "Front end",
+                f"{sound.kind} of {sound.seconds:g} s at {sound.sample_rate:,} Hz, frames of {sound.window_ms:g} ms "
+                f"every {sound.hop_ms:g} ms, {sound.mels} mels from {sound.low_hz:g} to {sound.high_hz:g} Hz",
+            )
+        ]
+    return [] if spec.text is None else [("Vocabulary", f"{spec.text.vocabulary_size:,} places")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import click
 
@@ -39,12 +38,18 @@ def evaluate(source: str, data: str | None, split: str, runtime: str, as_json: b
 
 @click.command()
 @click.argument("source", metavar="RUN_OR_TFLITE")
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to name.")
 @RUNTIME
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
-def predict(source: str, inputs: tuple[Path, ...], top: int, runtime: str, as_json: bool) -> None:
-    """Classify images or .npy arrays."""
+def predict(source: str, inputs: tuple[str, ...], top: int, runtime: str, as_json: bool) -> None:
+    """Classify images, WAV files, texts or .npy arrays.
+
+    \b
+    kzoo predict runs/resnet18.photos-1 new.jpg
+    kzoo predict runs/lstm.words-1/model.int8.tflite yes.wav no.wav
+    kzoo predict runs/text_cnn.sms-1 "You have won!" message.txt
+    """  # noqa: D301 - click wants the character, not an escape of it
     _load_what_it_needs(source)
     from kzoo.evaluation.predict import predict as ask
 

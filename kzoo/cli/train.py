@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.option("--data", help="Built-in dataset, folder of class folders, or .npz. Default: digits.")
+@click.option("--data", help="Built-in dataset, folder of class folders, .csv or .npz. Default: digits.")
 @click.option("--recipe", help="Packaged recipe or YAML file. Default: the packaged one that fits best.")
 @click.option("--weights", help="Run or .keras file of the same architecture to start from.")
 @click.option("--epochs", type=click.IntRange(1), help="Override the recipe.")
@@ -49,6 +49,8 @@ def train(
     \b
     kzoo train resnet18
     kzoo train mobilenet_v2 --data photos/ --epochs 20
+    kzoo train lstm --data words/ --set sound.kind=mfcc
+    kzoo train text_cnn --data messages.csv
     kzoo train resnet8 --data cifar10 --set optimizer.learning_rate=0.05 --set augmentation.flip=horizontal
     """  # noqa: D301 - click wants the character, not an escape of it
     from kzoo.recipes import parse_setting

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from .builtin import list_datasets
 from .dataset import Dataset, DatasetInfo, Split, match_classes
+from .guess import guess_medium
 from .images import decode_image
 from .inputs import read_input
 from .open import ARRAYS, open_dataset
+from .sound import SoundFrontEnd, SoundSettings
+from .sound_files import SoundSplit
 from .spec import InputSpec
+from .text import TextFrontEnd, TextSettings
 
 __all__ = [
     "ARRAYS",
     "Dataset",
     "DatasetInfo",
     "InputSpec",
+    "SoundFrontEnd",
+    "SoundSettings",
+    "SoundSplit",
     "Split",
+    "TextFrontEnd",
+    "TextSettings",
     "decode_image",
+    "guess_medium",
     "list_datasets",
     "match_classes",
     "open_dataset",

@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from kzoo.errors import DataError, nearest
 
 from .dataset import SPLITS, Array, Dataset, Labels, Split
-from .image_split import ImageSplit
-from .images import Pixels, fit_pixels
+from .image_files import ResizedSplit
 from .labels import encode
-from .options import Cache, Options
-from .spec import CHANNELS, InputSpec
+from .options import Options, expect_kind
+from .spec import CHANNELS, InputSpec, Kind
 from .splitting import assign
+from .texts import TextPart, from_texts
 
 KEYS = ("x", "y", "classes", *(f"{axis}_{split}" for split in SPLITS for axis in ("x", "y")))
 
@@ -58,29 +58,14 @@ class ArraySplit(Split):
         return f"{self._part.name}[{self._rows[index]}]"
 
 
-class ResizedSplit(ImageSplit):
-    """Images of an array, brought to another size or number of channels."""
-
-    def __init__(self, split: ArraySplit, spec: InputSpec, cache: Cache) -> None:
-        super().__init__(split.labels, spec, cache, math.prod(split.spec.shape[:2]))
-        self._split = split
-
-    def _read(self, index: int) -> Pixels:
-        return fit_pixels(self._split.load([index])[0], self.spec)
-
-    def name(self, index: int) -> str:
-        """See `Split.name`."""
-        return self._split.name(index)
-
-
 def from_mapping(arrays: Mapping[str, ArrayLike], name: str, source: str, options: Options) -> Dataset:
     """Make a dataset of arrays by key.
 
     Args:
         arrays: `x` and `y`, or `x_train`, `y_train` and, where there are any, `x_val`, `y_val`, `x_test`, `y_test`.
             Images are `(samples, height, width)` or `(samples, height, width, channels)` with pixels 0-255, sequences
-            `(samples, steps, features)`. Labels are whole numbers or strings. `classes`, optional, names the classes:
-            whole-number labels are places in it.
+            `(samples, steps, features)`, texts `(samples,)` strings. Labels are whole numbers or strings. `classes`,
+            optional, names the classes: whole-number labels are places in it.
         name: Short name of the dataset.
         source: What the user named.
         options: How to open it.
@@ -105,25 +90,37 @@ def from_mapping(arrays: Mapping[str, ArrayLike], name: str, source: str, option
         raise DataError(
             f"Expected x and y, or x_train and y_train, in {source}. Received: {', '.join(arrays) or 'nothing'}."
         )
+    if _are_texts(parts["train"].x):
+        return from_texts({split: _as_texts(part) for split, part in parts.items()}, names, name, source, options)
     return from_parts(parts, names, name, source, options)
 
 
 def from_parts(
-    parts: Mapping[str, Part], class_names: Array | Sequence[str] | None, name: str, source: str, options: Options
+    parts: Mapping[str, Part],
+    class_names: Array | Sequence[str] | None,
+    name: str,
+    source: str,
+    options: Options,
+    kind: Kind | None = None,
 ) -> Dataset:
-    """Make a dataset of given parts, of which `train` is one; missing splits are carved out of it."""
+    """Make a dataset of given parts, of which `train` is one; missing splits are carved out of it.
+
+    What the samples are follows from `kind`, or else from what the model takes.
+    """
+    kind = kind or options.array_kind
+    expect_kind(options, kind, f"{kind}s", source)
     for part in parts.values():
-        _check_part(part, options.kind)
+        _check_part(part, kind)
     shapes = {part.name: part.x.shape[1:] for part in parts.values()}
     if len(set(shapes.values())) > 1:
         raise DataError(f"Expected samples of one shape in all splits. Received: {shapes}.")
     classes, labels = encode({split: part.y for split, part in parts.items()}, class_names)
-    stored = _stored_spec(parts["train"].x, options)
+    stored = _stored_spec(parts["train"].x, kind, options)
     spec = _wanted_spec(stored, options)
     splits: dict[str, Split] = {}
     for split, share in assign(labels, classes, options.fractions, options.seed).items():
         rows = ArraySplit(parts[share.part], share.rows, labels[share.part][share.rows], stored)
-        splits[split] = rows if spec.shape == stored.shape else ResizedSplit(rows, spec, options.cache)
+        splits[split] = rows if spec.shape == stored.shape else ResizedSplit(rows, stored, spec, options.cache)
     return Dataset(
         name=name,
         source=source,
@@ -203,11 +200,28 @@ def _check_part(part: Part, kind: str) -> None:
     check_values(x, kind, name)
 
 
-def _stored_spec(x: Array, options: Options) -> InputSpec:
+def _are_texts(x: Array) -> bool:
+    return x.dtype.kind == "U" or (x.dtype.kind == "O" and all(isinstance(value, str) for value in x.ravel()))
+
+
+def _as_texts(part: Part) -> TextPart:
+    if not _are_texts(part.x) or part.x.ndim != 1 or part.y.shape[:1] != part.x.shape:
+        raise DataError(
+            f"Expected one text and one label a sample, (samples,) each. Received: {part.name} x of shape "
+            f"{part.x.shape} and type {part.x.dtype}, y of shape {part.y.shape}."
+        )
+    texts = part.x.tolist()
+    empty = next((row for row, text in enumerate(texts) if not text.strip()), None)
+    if empty is not None:
+        raise DataError(f"Expected texts that are not empty. Received: an empty one at {part.name} x[{empty}].")
+    return TextPart(texts, part.y, [f"{part.name}[{row}]" for row in range(len(texts))])
+
+
+def _stored_spec(x: Array, kind: Kind, options: Options) -> InputSpec:
     shape = x.shape[1:]
-    if options.kind == "image" and len(shape) == 2:
+    if kind == "image" and len(shape) == 2:
         shape = (*shape, 1)
-    return InputSpec(kind=options.kind, shape=shape, fit=options.fit)
+    return InputSpec(kind=kind, shape=shape, fit=options.fit)
 
 
 def _wanted_spec(stored: InputSpec, options: Options) -> InputSpec:

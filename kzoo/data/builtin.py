@@ -41,6 +41,6 @@ def _open_digits(options: Options) -> Dataset:
 
     digits = load_digits()
     values = digits.images.astype(np.float32)
-    if options.kind == "image":
+    if options.array_kind == "image":
         values = np.rint(values * (255 / 16)).astype(np.uint8)
     return from_parts({"train": Part("digits", values, digits.target)}, None, "digits", "digits", options)

@@ -42,7 +42,8 @@ class Split(abc.ABC):
             indices: `(batch,)` whole numbers.
 
         Returns:
-            `(batch, height, width, channels)` uint8 for images, `(batch, steps, features)` float32 for sequences.
+            `(batch, height, width, channels)` uint8 for images, `(batch, steps, features)` float32 for sequences,
+            `(batch, length)` int32 for texts.
 
         Raises:
             DataError: A file that has changed since the dataset was opened and cannot be read any more.
@@ -64,6 +65,10 @@ class Split(abc.ABC):
     @abc.abstractmethod
     def name(self, index: int) -> str:
         """Say where a sample comes from: a file's path, or a place in an array such as `train[12]`."""
+
+    def text(self, index: int) -> str | None:
+        """Give a sample as a reader can read it; None for what is no text."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Dataset:
         val: What checkpoints and settings are chosen by.
         test: What figures are reported on.
         fingerprint: SHA-256 of the content, the same on every machine; it does not depend on seed or size.
-        skipped: Images that could not be read, each with the reason.
+        skipped: Images or sounds that could not be read, each with the reason.
     """
 
     name: str
@@ -128,7 +133,7 @@ class Dataset:
             "name": self.name,
             "source": self.source,
             "fingerprint": self.fingerprint,
-            "input": dataclasses.asdict(self.input),
+            "input": self.input.to_dict(),
             "classes": list(self.classes),
             "splits": {name: self._describe_split(name) for name in SPLITS},
             "skipped": list(self.skipped),
@@ -155,6 +160,9 @@ class _RelabelledSplit(Split):
 
     def name(self, index: int) -> str:
         return self._split.name(index)
+
+    def text(self, index: int) -> str | None:
+        return self._split.text(index)
 
 
 def match_classes(dataset: Dataset, model_classes: Sequence[str]) -> Dataset:

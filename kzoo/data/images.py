@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from kzoo.errors import DataError
 
+from .medium import UnreadableFileError
 from .spec import Fit, InputSpec
 
 Pixels = NDArray[np.uint8]
@@ -51,7 +52,7 @@ _ON_ITS_SIDE = frozenset({5, 6, 7, 8})
 _RESAMPLING = Image.Resampling.BICUBIC
 
 
-class UnreadableImageError(DataError):
+class UnreadableImageError(UnreadableFileError):
     """An image that cannot be decoded; the message is the reason alone."""
 
 

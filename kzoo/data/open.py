@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from kzoo.errors import DataError, UsageError
 
 from .arrays import from_mapping
 from .builtin import NAMES, open_builtin
+from .csv_files import open_csv, split_files
 from .dataset import Dataset
 from .folders import open_folder
 from .npz import read_npz
 from .options import Cache, Options, to_size
-from .spec import Fit, Kind
+from .sound import SoundFrontEnd, SoundSettings
+from .spec import KINDS, Fit, Kind
+from .text import TextFrontEnd, TextSettings
 
 # The source of data that was given in memory: no name and no path.
 ARRAYS = "<arrays>"
@@ -29,7 +32,7 @@ Source = str | Path | Mapping[str, ArrayLike] | tuple[ArrayLike, ArrayLike] | An
 def open_dataset(
     source: Source,
     *,
-    kind: Kind = "image",
+    kind: Kind | Sequence[Kind] | None = None,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     fit: Fit = "crop",
@@ -37,17 +40,22 @@ def open_dataset(
     seed: int = 0,
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     cache: Cache = "auto",
+    sound: SoundFrontEnd | SoundSettings | None = None,
+    text: TextFrontEnd | TextSettings | None = None,
 ) -> Dataset:
     """Open a dataset in three splits.
 
     Splits that the source gives are taken as they are; missing ones are carved out of train, stratified and seeded,
-    the same on every machine. Only the labels are read now, and each image once, to see that it is whole.
+    the same on every machine. Only the labels are read now, and each image or sound once, to see that it is whole;
+    texts and tables are read into memory.
 
     Args:
-        source: A known name (`digits`, `mnist`, …; `./digits` is a folder), a folder of class folders, an `.npz` file,
-            arrays by key (`x_train`, `y_train`, …, or `x` and `y`), `(x, y)`, or a `tf.data.Dataset` of `(x, y)`,
-            batched or not, which is read into memory.
-        kind: `"image"` or `"sequence"`.
+        source: A known name (`digits`, `mnist`, …; `./digits` is a folder), a folder of class folders with images or
+            WAV files, a CSV file or a folder with `train.csv` and, where there are any, `val.csv` and `test.csv`, an
+            `.npz` file, arrays by key (`x_train`, `y_train`, …, or `x` and `y`), `(x, y)`, or a `tf.data.Dataset` of
+            `(x, y)`, batched or not, which is read into memory.
+        kind: What the model takes: `"image"`, `"sequence"`, `"text"`, or several of them. Default: anything. What files
+            and strings are follows from them; arrays of numbers are the first of these that they may be.
         size: Height and width of the images, one number for both. Default: for files, the size all of them share
             unless it exceeds `default_size`, else `default_size`; for arrays, their own.
         channels: 1, 3 or 4. Default: for files, 1 where all are grey, else 3; for arrays, their own.
@@ -57,6 +65,8 @@ def open_dataset(
         fractions: Of train, val and test, above 0 and with the sum 1.
         cache: `"auto"` keeps decoded pixels where a whole split takes at most a quarter of the free memory; `"none"`
             keeps memory flat.
+        sound: The front end of a trained model, or what is wished of one. Default: what suits the recordings.
+        text: Likewise, for texts.
 
     Raises:
         UsageError: An unknown name, an argument out of range.
@@ -68,7 +78,7 @@ def open_dataset(
         (2, 8, 8, 1)
     """
     options = Options(
-        kind=kind,
+        kinds=KINDS if kind is None else (kind,) if isinstance(kind, str) else tuple(kind),
         size=to_size(size),
         channels=channels,
         fit=fit,
@@ -76,6 +86,8 @@ def open_dataset(
         seed=seed,
         fractions=fractions,
         cache=cache,
+        sound=sound or SoundSettings(),
+        text=text or TextSettings(),
     )
     if isinstance(source, Mapping):
         return from_mapping(source, "arrays", ARRAYS, options)
@@ -110,11 +122,15 @@ def _collect(dataset: Any) -> dict[str, ArrayLike]:
 def _open_path(source: str | Path, options: Options) -> Dataset:
     path = Path(source).expanduser()
     if path.is_dir():
-        return open_folder(path, options)
-    if path.is_file():
-        if path.suffix.lower() != ".npz":
-            raise DataError(f"Expected a folder of class folders or an .npz file. Received: {path}.")
+        tables = split_files(path)
+        return open_csv(tables, path.resolve().name, str(path), options) if tables else open_folder(path, options)
+    if path.is_file() and path.suffix.lower() == ".npz":
         return from_mapping(read_npz(path), path.stem, str(path), options)
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return open_csv({"train": path}, path.stem, str(path), options)
     if isinstance(source, str) and path.name == source and not path.suffix:
         return open_builtin(source, options)
-    raise DataError(f"Expected a folder of class folders or an .npz file. Received: {path}, which does not exist.")
+    absent = "" if path.is_file() else ", which does not exist"
+    raise DataError(
+        f"Expected a folder of class folders or of CSV files, a .csv or an .npz file. Received: {path}{absent}."
+    )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from kzoo.errors import UsageError
+from kzoo.errors import DataError, UsageError
 
-from .spec import CHANNELS, Fit, Kind
+from .sound import SoundFrontEnd, SoundSettings
+from .spec import CHANNELS, KINDS, Fit, Kind
+from .text import TextFrontEnd, TextSettings
 
 Cache = Literal["auto", "none"]
 Size = tuple[int, int]
@@ -18,9 +21,13 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The arguments of `open_dataset`, sizes as (height, width)."""
+    """The arguments of `open_dataset`, sizes as (height, width).
 
-    kind: Kind
+    Attributes:
+        kinds: What the model takes, in the order in which arrays are held to be one or the other.
+    """
+
+    kinds: tuple[Kind, ...]
     size: Size | None
     channels: int | None
     fit: Fit
@@ -28,16 +35,24 @@ class Options:
     seed: int
     fractions: tuple[float, float, float]
     cache: Cache
+    sound: SoundFrontEnd | SoundSettings = dataclasses.field(default_factory=SoundSettings)
+    text: TextFrontEnd | TextSettings = dataclasses.field(default_factory=TextSettings)
+
+    @property
+    def array_kind(self) -> Kind:
+        """What numbers without a file around them are held to be."""
+        return next((kind for kind in self.kinds if kind != "text"), "sequence")
 
     def __post_init__(self) -> None:
-        _expect_one_of("kind", self.kind, get_args(Kind))
+        for kind in self.kinds:
+            _expect_one_of("kind", kind, KINDS)
         _expect_one_of("fit", self.fit, get_args(Fit))
         _expect_one_of("cache", self.cache, get_args(Cache))
         if self.channels is not None:
             _expect_one_of("channels", self.channels, CHANNELS)
-        if self.kind == "sequence" and (self.size is not None or self.channels is not None):
+        if "image" not in self.kinds and (self.size is not None or self.channels is not None):
             raise UsageError(
-                "size and channels are for images; a sequence keeps its steps and features. "
+                "size and channels are for images; a sequence keeps its steps and features, a text its words. "
                 f"Received: size={self.size}, channels={self.channels}. Leave them out."
             )
         if not isinstance(self.seed, (int, np.integer)) or not 0 <= self.seed < 2**32:
@@ -47,6 +62,25 @@ class Options:
             raise UsageError(
                 f"Expected three fractions above 0 (train, val, test) that sum to 1. Received: fractions={fractions}."
             )
+
+
+def expect_kind(options: Options, kind: Kind, many: str, source: str) -> None:
+    """Make sure that a model takes what a source holds.
+
+    Args:
+        options: With the kinds that the model takes.
+        kind: What the source is.
+        many: What its samples are called.
+        source: What the user named.
+
+    Raises:
+        DataError: It does not.
+    """
+    if kind not in options.kinds:
+        raise DataError(
+            f"Expected {' or '.join(f'{each}s' for each in options.kinds)}. Received: {source}, which holds {many}. "
+            f"Models for these: kzoo list --task {kind}."
+        )
 
 
 def to_size(size: Any, argument: str = "size") -> Size | None:

@@ -1,14 +1,26 @@
-"""What a model takes: one sample's kind and shape, and how an image is brought to it."""
+"""What a model takes: one sample's kind and shape, and how a file is brought to it."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-Kind = Literal["image", "sequence"]
+from .sound import SoundFrontEnd
+from .text import TextFrontEnd
+
+Kind = Literal["image", "sequence", "text"]
 Fit = Literal["crop", "pad", "stretch"]
 
+KINDS: tuple[Kind, ...] = get_args(Kind)
 CHANNELS = (1, 3, 4)
+
+_AXES: Mapping[Kind, tuple[str, ...]] = {
+    "image": ("height", "width", "channels"),
+    "sequence": ("steps", "features"),
+    "text": ("length",),
+}
 
 
 @dataclass(frozen=True)
@@ -18,11 +30,14 @@ class InputSpec:
     A plain dataclass, so that a device that only runs a `.tflite` needs no pydantic.
 
     Attributes:
-        kind: `"image"` (uint8 pixels 0-255) or `"sequence"` (float32 values).
-        shape: `(height, width, channels)` of an image, `(steps, features)` of a sequence, without the batch axis.
+        kind: `"image"` (uint8 pixels 0-255), `"sequence"` (float32 values) or `"text"` (int32 places in a vocabulary).
+        shape: `(height, width, channels)` of an image, `(steps, features)` of a sequence, `(length,)` of a text,
+            without the batch axis.
         fit: How an image of another shape is brought to this one: `"crop"` scales it to cover and cuts what stands
             out, `"pad"` scales it to lie inside and fills with black, `"stretch"` changes its proportions.
-            Sequences ignore it.
+            Sequences and texts ignore it.
+        sound: How a recording becomes the sequence; None for sequences that are no sound.
+        text: How a text becomes numbers; every `"text"` has it.
 
     Example:
         >>> InputSpec(kind="image", shape=(32, 32, 3)).fit
@@ -32,14 +47,44 @@ class InputSpec:
     kind: Kind
     shape: tuple[int, ...]
     fit: Fit = "crop"
+    sound: SoundFrontEnd | None = None
+    text: TextFrontEnd | None = None
 
     def __post_init__(self) -> None:
         # JSON knows lists only.
         object.__setattr__(self, "shape", tuple(self.shape))
-        if self.kind not in get_args(Kind) or self.fit not in get_args(Fit):
+        if self.kind not in KINDS or self.fit not in get_args(Fit):
             raise ValueError(f"Expected a known kind and fit. Received: kind={self.kind!r}, fit={self.fit!r}.")
-        axes = ("height", "width", "channels") if self.kind == "image" else ("steps", "features")
+        axes = _AXES[self.kind]
         if len(self.shape) != len(axes) or not all(isinstance(size, int) and size >= 1 for size in self.shape):
             raise ValueError(f"Expected ({', '.join(axes)}), all at least 1. Received: shape={self.shape}.")
         if self.kind == "image" and self.shape[2] not in CHANNELS:
             raise ValueError(f"Expected 1, 3 or 4 channels. Received: shape={self.shape}.")
+        self._check_front_ends()
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> InputSpec:
+        """Make a spec of what JSON gave.
+
+        Raises:
+            ValueError: Values that do not fit.
+            TypeError: Keys that are not known, or missing.
+        """
+        front_ends = {"sound": SoundFrontEnd, "text": TextFrontEnd}
+        made = {key: make(**content[key]) for key, make in front_ends.items() if content.get(key) is not None}
+        return cls(**{**content, **made})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what JSON can hold, without the front ends that there are not."""
+        content = dataclasses.asdict(self)
+        return {key: value for key, value in content.items() if value is not None}
+
+    def _check_front_ends(self) -> None:
+        if (self.text is not None) != (self.kind == "text") or (self.sound is not None and self.kind != "sequence"):
+            raise ValueError(
+                f"Expected a front end for text with a text, one for sound with a sequence. "
+                f"Received: kind={self.kind!r}."
+            )
+        front_end = self.sound or self.text
+        if front_end is not None and front_end.shape != self.shape:
+            raise ValueError(f"Expected the front end's shape {front_end.shape}. Received: shape={self.shape}.")

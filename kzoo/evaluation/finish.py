@@ -99,5 +99,5 @@ def _facts(run: Run, dataset: Dataset) -> list[tuple[str, str]]:
     if info.parent:
         facts.append(("Started from", info.parent))
     if info.data.skipped:
-        facts.append(("Unreadable images", f"{info.data.skipped} skipped"))
+        facts.append(("Unreadable files", f"{info.data.skipped} skipped"))
     return facts

@@ -24,19 +24,24 @@ class Samples(Protocol):
     def name(self, index: int) -> str:
         """Return a name that finds the sample again."""
 
+    def text(self, index: int) -> str | None:
+        """Return a sample as a reader can read it; None for what is no text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mistakes:
     """Wrong predictions with the samples that caused them, the most confident first."""
 
     samples: np.ndarray
-    """`(count, height, width, channels)` pixels 0 to 255, or `(count, steps, features)` sequences."""
+    """`(count, height, width, channels)` pixels 0 to 255, `(count, steps, features)` sequences or `(count, length)`."""
     labels: np.ndarray
     """`(count,)` true class indices."""
     probabilities: np.ndarray
     """`(count, classes)`."""
     names: Sequence[str]
     """File name, or place in the dataset, of each sample."""
+    texts: Sequence[str] = ()
+    """What the samples say, where they are texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ def collect_mistakes(split: Samples, probabilities: np.ndarray, limit: int = 24)
         labels=split.labels[worst],
         probabilities=probabilities[worst],
         names=[split.name(int(index)) for index in worst],
+        texts=[text for index in worst if (text := split.text(int(index))) is not None],
     )
 
 

@@ -1,6 +1,7 @@
-"""Classify single files; the same for Keras models and `.tflite` files.
+"""Classify single inputs; the same for Keras models and `.tflite` files.
 
-A device that has only a runtime, NumPy and Pillow can do this: nothing here needs more.
+A device that has only a runtime, NumPy and Pillow can do this: nothing here needs more, but for recordings of another
+sample rate than the model's.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Prediction:
     """The most probable classes of one input.
 
     Attributes:
-        input: The file.
+        input: The file, or the text.
         classes: Names, the most probable first.
         probabilities: Of these classes, 0 to 1.
     """
@@ -35,11 +36,11 @@ class Prediction:
 def predict(
     source: Any, inputs: Iterable[str | Path], *, top: int = 5, runtime: str = "auto", threads: int = 1
 ) -> list[Prediction]:
-    """Classify single files.
+    """Classify single inputs.
 
     Args:
         source: A run, a `.keras` or `.tflite` file, or a `keras.Model`.
-        inputs: Image files, or `.npy` arrays of the model's input shape.
+        inputs: Image or WAV files, texts or text files, or `.npy` arrays of the model's input shape.
         top: How many classes to name at most.
         runtime: What runs a `.tflite`: `"litert"`, `"tflite-runtime"`, or the one that is installed (`"auto"`).
         threads: Of that runtime.

@@ -21,6 +21,7 @@ from .metrics import TOP, ClassMetrics, Metrics, percent
 from .mistakes import Mistakes, most_confused, worst_mistakes
 from .similarity import SimilarityMetrics
 
+_LONGEST_TEXT = 300  # signs of a text that the page shows
 _ROWS = 20  # classes that the page lists before the reader asks for all of them
 
 
@@ -77,6 +78,7 @@ class _Mistake:
     """One wrong prediction, ready for the page."""
 
     picture: str
+    text: str
     true: str
     predicted: str
     probability: str
@@ -151,15 +153,16 @@ def _drawings(content: ReportContent) -> dict[str, Callable[[Theme], Figure]]:
     drawings: dict[str, Callable[[Theme], Figure]] = {
         "confusion": functools.partial(plots.plot_confusion, metrics),
         "class_scores": functools.partial(plots.plot_class_scores, metrics),
-        "mistakes": functools.partial(
+    }
+    if not mistakes.texts:
+        drawings["mistakes"] = functools.partial(
             plots.plot_mistakes,
             mistakes.samples,
             mistakes.labels,
             mistakes.probabilities,
             [record.name for record in metrics.classes],
             mistakes.names,
-        ),
-    }
+        )
     if metrics.exits:
         drawings["exits"] = functools.partial(plots.plot_exits, metrics)
     if content.history:
@@ -170,23 +173,21 @@ def _drawings(content: ReportContent) -> dict[str, Callable[[Theme], Figure]]:
 def _render(content: ReportContent, pictures: Mapping[str, _Picture]) -> str:
     metrics = content.metrics
     samples = content.mistakes.samples
-    return (
-        _templates()
-        .get_template("report.html.j2")
-        .render(
-            content=content,
-            metrics=metrics,
-            tiles=_tiles(metrics),
-            pictures=pictures,
-            wide=len(metrics.classes) > 12,
-            pairs=most_confused(metrics),
-            tables=_class_tables(metrics),
-            absent=sum(record.support == 0 for record in metrics.classes),
-            mistakes=_mistakes(content),
-            tiny=len(samples) > 0 and is_image(samples[0]) and max(samples.shape[1:3]) < 64,
-            light=LIGHT,
-            dark=DARK,
-        )
+    template = _templates().get_template("report.html.j2")
+    return template.render(
+        content=content,
+        metrics=metrics,
+        tiles=_tiles(metrics),
+        pictures=pictures,
+        wide=len(metrics.classes) > 12,
+        pairs=most_confused(metrics),
+        tables=_class_tables(metrics),
+        absent=sum(record.support == 0 for record in metrics.classes),
+        mistakes=_mistakes(content),
+        tiny=len(samples) > 0 and is_image(samples[0]) and max(samples.shape[1:3]) < 64,
+        texts=bool(content.mistakes.texts),
+        light=LIGHT,
+        dark=DARK,
     )
 
 
@@ -221,10 +222,12 @@ def _class_tables(metrics: Metrics) -> list[list[ClassMetrics]]:
 def _mistakes(content: ReportContent) -> list[_Mistake]:
     shown, classes = content.mistakes, content.metrics.classes
     worst = worst_mistakes(shown.probabilities, shown.labels)
-    limits = value_range(shown.samples) if len(worst) else (0.0, 1.0)
+    pictured = len(worst) > 0 and not shown.texts
+    limits = value_range(shown.samples) if pictured else (0.0, 1.0)
     return [
         _Mistake(
-            picture=_base64(thumbnail(shown.samples[index], limits)),
+            picture=_base64(thumbnail(shown.samples[index], limits)) if pictured else "",
+            text=shown.texts[index][:_LONGEST_TEXT] if shown.texts else "",
             true=classes[int(shown.labels[index])].name,
             predicted=classes[int(shown.probabilities[index].argmax())].name,
             probability=percent(float(shown.probabilities[index].max())),

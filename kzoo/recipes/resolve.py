@@ -20,21 +20,22 @@ _TYPES = ("int", "float", "str", "bool")
 
 
 def list_recipes() -> list[str]:
-    """Names of the packaged recipes: `MODEL.DATASET`, `TASK.DATASET` or `TASK`."""
+    """Names of the packaged recipes: `MODEL.DATASET`, `TASK.DATASET`, the medium of the data (`sound`) or `TASK`."""
     entries = resources.files("kzoo.recipes").iterdir()
     return sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))
 
 
-def find_recipe(model: str, task: str, data: str) -> str:
-    """Name the packaged recipe that fits best: of model and dataset, else of task and dataset, else of the task.
+def find_recipe(model: str, task: str, data: str, medium: str = "") -> str:
+    """Name the packaged recipe that fits best: of model and dataset, of task and dataset, of the medium, of the task.
 
     Args:
         model: Name in the catalogue, as `"resnet18"`.
-        task: `"image"` or `"sequence"`.
+        task: `"image"`, `"sequence"` or `"text"`.
         data: Name of a dataset or a path, which no packaged recipe knows.
+        medium: What its files are, as `kzoo.data.guess_medium` says.
     """
     known = set(list_recipes())
-    return next(name for name in (f"{model}.{data}", f"{task}.{data}", task) if name in known)
+    return next(name for name in (f"{model}.{data}", f"{task}.{data}", medium, task) if name in known)
 
 
 def load_recipe(source: str | Path, *, model: str | None = None, overrides: Mapping[str, Any] | None = None) -> Recipe:

@@ -46,7 +46,7 @@ class ModelSection(Section):
 
 
 class DataSection(Section):
-    """What to train on: the name of a built-in dataset, a folder of class folders or an `.npz` file."""
+    """What to train on: the name of a built-in dataset, a folder of class folders, a CSV or an `.npz` file."""
 
     source: str = "digits"
     # Shares of train, validation and test where the source has no splits of its own.
@@ -70,6 +70,45 @@ class InputSection(Section):
     fit: Literal["crop", "pad", "stretch"] = "crop"
 
 
+class SoundSection(Section):
+    """How recordings become frames of features, see `kzoo.data.SoundFrontEnd`; what is not given follows from them."""
+
+    # Samples a second. None: the recordings' own where they share one, else 16,000.
+    sample_rate: Annotated[int, Field(ge=1000)] | None = None
+    # What the model hears at once. None: what holds 95 of 100 training recordings, up to 10.
+    seconds: Positive | None = None
+    kind: Literal["log_mel", "mfcc"] = "log_mel"
+    window_ms: Positive = 32.0
+    hop_ms: Positive = 16.0
+    mels: Annotated[int, Field(ge=1)] = 40
+    # Of mfcc.
+    coefficients: Annotated[int, Field(ge=1)] = 13
+    low_hz: NotNegative = 20.0
+    # None: half the sample rate.
+    high_hz: Positive | None = None
+
+
+class TextSection(Section):
+    """How texts become numbers, see `kzoo.data.TextFrontEnd`."""
+
+    # Words that occur at least twice in the training split, the most frequent first; two are padding and unknown.
+    vocabulary_size: Annotated[int, Field(ge=3)] = 8000
+    # Words of a text. None: what holds 95 of 100 training texts, up to 128.
+    length: Annotated[int, Field(ge=1)] | None = None
+
+
+class SpecAugmentSection(Section):
+    """SpecAugment (Park et al. 2019, arXiv 1904.08779): masks of random place and width over a recording's features.
+
+    The widths are shares of the frames and of the bins; each mask is from nothing to that wide.
+    """
+
+    time_masks: Annotated[int, Field(ge=0)] = 2
+    time_width: Fraction = 0.2
+    frequency_masks: Annotated[int, Field(ge=0)] = 2
+    frequency_width: Fraction = 0.2
+
+
 class RandAugmentSection(Section):
     """RandAugment (Cubuk et al. 2019, arXiv 1909.13719): `operations` random changes of strength `magnitude`."""
 
@@ -78,7 +117,7 @@ class RandAugmentSection(Section):
 
 
 class AugmentationSection(Section):
-    """Random changes of training images; all off by default."""
+    """Random changes of training images and recordings; all off by default."""
 
     flip: Literal["horizontal", "vertical", "horizontal_and_vertical"] | None = None
     # Share of height and width by which an image is shifted at most, in whole pixels; black moves in (shift-crop).
@@ -93,6 +132,11 @@ class AugmentationSection(Section):
     mixup: NotNegative = 0.0
     cutmix: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     randaugment: RandAugmentSection | None = None
+    # Recordings: seconds by which one is shifted at most, to either side; silence moves in.
+    time_shift: NotNegative = 0.0
+    # Recordings: white noise, at most so strong to the recording (root mean square): 0.1 is 20 dB below it.
+    noise: NotNegative = 0.0
+    spec_augment: SpecAugmentSection | None = None
 
 
 class OptimizerSection(Section):
@@ -254,6 +298,8 @@ class Recipe(Section):
     model: ModelSection
     data: DataSection = DataSection()
     input: InputSection = InputSection()
+    sound: SoundSection = SoundSection()
+    text: TextSection = TextSection()
     augmentation: AugmentationSection = AugmentationSection()
     optimizer: AnyOptimizer = Adam(name="adamw", weight_decay=0.01)
     schedule: AnySchedule = Cosine(name="cosine")

@@ -99,7 +99,7 @@ def _time_steps(plan: Plan) -> tuple[float, float]:
     model = plan.training_model()
     compile_for(model, plan, Phase(0, plan.recipe.epochs, None, plan.recipe.optimizer.learning_rate))
     order = EpochOrder(len(plan.dataset.train), plan.recipe.batch_size, plan.recipe.seed)
-    train, timer = WatchedSplit(plan.dataset.train), _StepTimer()
+    train, timer = WatchedSplit(plan.training_split()), _StepTimer()
     try:
         model.fit(
             make_feed(train, order, len(plan.dataset.classes), plan.augmenter, streamed=True),

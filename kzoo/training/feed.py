@@ -22,6 +22,11 @@ from .augment import Augmenter
 _SMALL_SAMPLE = 64 * 64 * 3
 
 
+def input_type(stored: Any) -> str:
+    """Name the type in which a model takes samples: places in a vocabulary are whole numbers, all else float32."""
+    return "int32" if stored == "int32" else "float32"
+
+
 class EpochOrder:
     """Which samples stand in which batch of an epoch.
 
@@ -106,7 +111,7 @@ def make_feed(
     *,
     streamed: bool = False,
 ) -> Any:
-    """Stream a split in batches of `(inputs, one-hot labels)`, float32.
+    """Stream a split in batches of `(inputs, one-hot labels)`, float32; places in a vocabulary stay int32.
 
     On TensorFlow this is a `tf.data.Dataset`, which loads and augments ahead of the training step; on any other backend
     it is a `PythonFeed`, and TensorFlow is not imported. Where memory holds a split of small samples it is read as a
@@ -117,7 +122,7 @@ def make_feed(
         split: What to stream.
         order: Which samples stand in which batch.
         classes: Number of classes.
-        augmenter: Random changes of images.
+        augmenter: Random changes of samples.
         streamed: Read only what is asked for, for the few steps of an estimate.
     """
     if keras.backend.backend() == "tensorflow":
@@ -152,7 +157,7 @@ def _tf_feed(
             places.set_shape((None,))
             inputs, one_hot = read(places), tf.one_hot(tf.gather(labels, places), classes)
             if augmenter is None:
-                return tf.cast(inputs, tf.float32), one_hot
+                return tf.cast(inputs, input_type(sample.dtype)), one_hot
             return augmenter(inputs, one_hot, seeds[number])
 
         # Python reads one batch at a time, by as many threads as pay.
@@ -185,5 +190,5 @@ class PythonFeed(keras.utils.PyDataset):
         inputs = self.split.load(indices)
         labels = np.eye(self.classes, dtype="float32")[self.split.labels[indices]]
         if self.augmenter is None:
-            return inputs.astype("float32"), labels
+            return inputs.astype(input_type(inputs.dtype)), labels
         return self.augmenter(keras.ops.convert_to_tensor(inputs), labels, int(self.order.seeds()[batch]))

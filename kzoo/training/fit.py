@@ -62,7 +62,8 @@ def train(
 
     Args:
         model: Name in the catalogue.
-        data: Name of a dataset, a path to class folders or an `.npz`, or arrays `(x, y)`. Default: as the recipe says.
+        data: Name of a dataset, a path to class folders, CSV or `.npz`, or arrays `(x, y)`. Default: as the recipe
+            says.
         recipe: Name of a packaged recipe or a YAML file. Default: the packaged one that fits best.
         weights: A run or `.keras` file of the same architecture to start from.
         epochs: Overrides the recipe, as do the next two.
@@ -130,7 +131,7 @@ def describe(plan: Plan) -> list[str]:
         f"data   {data.name}: {len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} test",
     ]
     if data.skipped:
-        lines.append(f"       {len(data.skipped)} unreadable images skipped, the first: {data.skipped[0]}")
+        lines.append(f"       {len(data.skipped)} unreadable files skipped, the first: {data.skipped[0]}")
     if plan.transfer is not None:
         lines.append(f"weights {plan.transfer}")
     return lines
@@ -181,7 +182,7 @@ def _fit_phase(
         first = point.epoch
         point.load_into(model)
         resume_point.restored = point.counted
-    train, val, classes = WatchedSplit(plan.dataset.train), WatchedSplit(plan.dataset.val), len(plan.dataset.classes)
+    train, val, classes = WatchedSplit(plan.training_split()), WatchedSplit(plan.dataset.val), len(plan.dataset.classes)
     val_order = EpochOrder(len(val.labels), plan.recipe.batch_size, None)
     warmup, weights = _warmup(plan, phase, order), plan.class_weights()
     try:
@@ -285,7 +286,7 @@ def _unfinished(model: str, out: Path | None, source: str) -> Run:
             raise UsageError(f"Expected a run of {model}, received {out}, a run of {run.info.model}.")
         return run
     # As the dataset is called: a folder by its whole name, a file without its suffix.
-    name = f"{model}.{Path(source).stem if source.endswith('.npz') else Path(source).name}"
+    name = f"{model}.{Path(source).stem if source.endswith(('.npz', '.csv')) else Path(source).name}"
     path = last_unfinished(RUNS, name)
     if path is None:
         raise RunError(f"Expected an unfinished run {RUNS / name}-N to resume, received none. Name it with --out.")

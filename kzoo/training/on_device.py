@@ -18,7 +18,7 @@ from keras import ops
 from kzoo.data.system import fits_memory
 
 from .augment import Augmenter
-from .feed import EpochOrder, WatchedSplit
+from .feed import EpochOrder, WatchedSplit, input_type
 
 # Steps that an accelerator takes between two answers to Python. A processor's own step is long against a dispatch,
 # and its convolutions run slower inside a loop: one.
@@ -141,7 +141,7 @@ def _batch_maker(classes: int, augmenter: Augmenter | None, weights: np.ndarray 
         one_hot = ops.one_hot(ops.take(labels, places), classes)
         if augmenter is not None:
             inputs, one_hot = augmenter(inputs, one_hot, seed)
-        inputs = ops.cast(inputs, "float32")
+        inputs = ops.cast(inputs, input_type(samples.dtype))
         if weights is None:
             return inputs, one_hot
         # As Keras weighs a sample whose label is mixed: by its largest class.

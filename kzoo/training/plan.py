@@ -6,13 +6,23 @@ import dataclasses
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import keras
 import numpy as np
 
 from kzoo import models
-from kzoo.data import ARRAYS, Dataset, open_dataset
+from kzoo.data import (
+    ARRAYS,
+    Dataset,
+    InputSpec,
+    SoundSettings,
+    SoundSplit,
+    Split,
+    TextSettings,
+    guess_medium,
+    open_dataset,
+)
 from kzoo.errors import DataError, RecipeError, RunError
 from kzoo.recipes import Recipe, find_recipe, load_recipe
 from kzoo.run import MODEL, DataFacts, RunInfo, is_run
@@ -31,6 +41,11 @@ from .augment import Augmenter, build_augmentation
 from .feed import EpochOrder
 from .objectives import with_objective
 
+if TYPE_CHECKING:
+    from kzoo.data.spec import Kind
+
+# Samples that are read at once to learn their mean.
+_BLOCK = 1024
 # Standard deviations from its mean that a standardised feature reaches at most in the training data.
 LARGEST_DEVIATION = 6.0
 
@@ -45,7 +60,7 @@ class Plan:
         model: The plain model that will be saved, float32 whatever the precision of training.
         arguments: What the factory was called with.
         macs: Multiply–accumulates of one sample.
-        augmenter: Random changes of training images, or None.
+        augmenter: Random changes of training samples, or None.
         transfer: What became of the layers when weights were given, or None.
         precision_rates: Training samples a second by precision, where `settle_precision` measured them.
     """
@@ -67,6 +82,12 @@ class Plan:
     def order(self) -> EpochOrder:
         """Batches of the training split."""
         return EpochOrder(len(self.dataset.train), self.recipe.batch_size, self.recipe.seed)
+
+    def training_split(self) -> Split:
+        """What the model learns from, as the augmenter takes it: recordings that it changes are waveforms."""
+        train = self.dataset.train
+        changed = self.augmenter is not None and self.augmenter.takes_waveforms
+        return train.waveforms if changed and isinstance(train, SoundSplit) else train
 
     def training_model(self) -> keras.Model:
         """Make the model that trains: a copy of `model` with its weights, in faster layers and the recipe's precision.
@@ -143,8 +164,9 @@ def resolve_recipe(
         # A path is kept whole, so that the run can be resumed and evaluated from anywhere.
         is_path = bool(data) and Path(data).exists() and not _is_builtin(data)
         chosen["data.source"] = str(Path(data).resolve()) if is_path else data
-    source = find_recipe(model, record.task, data or "digits") if recipe is None else recipe
-    return load_recipe(source, model=model, overrides=chosen)
+    if recipe is None:
+        recipe = find_recipe(model, record.task, data or "digits", guess_medium(data) if data else "")
+    return load_recipe(recipe, model=model, overrides=chosen)
 
 
 def make_plan(recipe: Recipe, data: Any = None) -> Plan:
@@ -161,9 +183,10 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
     if data is None and recipe.data.source == ARRAYS:
         raise DataError("Expected the arrays of this run, received none: they are in no file. Pass them in Python.")
     keras.utils.set_random_seed(recipe.seed)
+    parent = _parent_input(recipe)
     dataset = open_dataset(
         recipe.data.source if data is None else data,
-        kind=record.task,
+        kind=cast("tuple[Kind, ...]", record.kinds),
         size=recipe.input.size,
         channels=recipe.input.channels,
         fit=recipe.input.fit,
@@ -171,12 +194,17 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
         seed=recipe.seed,
         fractions=recipe.data.fractions,
         cache=recipe.data.cache,
+        sound=(parent and parent.sound) or SoundSettings(**recipe.sound.model_dump()),
+        text=(parent and parent.text) or TextSettings(**recipe.text.model_dump()),
     )
+    _check_sections(recipe, dataset.input)
     arguments: dict[str, Any] = {
         **recipe.model.arguments,
         "input_shape": dataset.input.shape,
         "classes": len(dataset.classes),
     }
+    if dataset.input.text is not None:
+        arguments["vocabulary_size"] = dataset.input.text.vocabulary_size
     if recipe.regularisation.dropout is not None:
         arguments["dropout"] = recipe.regularisation.dropout
     layers = build_augmentation(recipe.augmentation, dataset.input)
@@ -196,6 +224,28 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
     # Names of classes are checked while nothing has been written.
     plan.class_weights()
     return plan
+
+
+def _parent_input(recipe: Recipe) -> InputSpec | None:
+    """The input of the run that the weights come from: they mean something only behind the same front end."""
+    if recipe.transfer is None or not is_run(recipe.transfer.weights):
+        return None
+    from kzoo.run import Run
+
+    return Run(recipe.transfer.weights).info.input
+
+
+def _check_sections(recipe: Recipe, spec: InputSpec) -> None:
+    """Make sure that no section is meant for other data."""
+    for section, used, many in (("sound", spec.sound, "recordings"), ("text", spec.text, "texts")):
+        chosen = getattr(recipe, section).model_dump(exclude_defaults=True)
+        if chosen and used is None:
+            raise RecipeError(f"{section}.{next(iter(chosen))} is for {many}, and the data are none. Leave it out.")
+    if spec.text is not None and recipe.transfer is not None and not is_run(recipe.transfer.weights):
+        raise RecipeError(
+            f"Expected --weights of a model for texts to be a run, which has their vocabulary, "
+            f"received {recipe.transfer.weights}."
+        )
 
 
 def check_space(plan: Plan, directory: Path) -> None:
@@ -260,10 +310,25 @@ def _standardise(model: keras.Model, dataset: Dataset) -> None:
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
-            samples = dataset.train.load(np.arange(len(dataset.train)))
-            axes = tuple(range(samples.ndim - 1))
-            mean, deviation = samples.mean(axes), samples.std(axes)
-            farthest = np.abs(samples - mean).max(axes)
-            deviation = np.maximum(deviation, farthest / LARGEST_DEVIATION)
-            layer.set_weights([mean, deviation**2, np.array(samples[..., 0].size)])
+            mean, deviation, count = _statistics(dataset.train)
+            layer.set_weights([mean, deviation**2, np.array(count)])
             layer.finalize_state()
+
+
+def _statistics(split: Split) -> tuple[np.ndarray, np.ndarray, int]:
+    """Give mean, widened deviation and count of the values of each feature, reading block by block."""
+    blocks = [np.arange(start, min(start + _BLOCK, len(split))) for start in range(0, len(split), _BLOCK)]
+    count, total, low, high = 0, 0.0, np.inf, -np.inf
+    for block in blocks:
+        values = _by_feature(split, block)
+        count, total = count + len(values), total + values.sum(0)
+        low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
+    mean = np.asarray(total / count)
+    squares = sum(((_by_feature(split, block) - mean) ** 2).sum(0) for block in blocks)
+    deviation = np.maximum(np.sqrt(squares / count), np.maximum(high - mean, mean - low) / LARGEST_DEVIATION)
+    return mean, deviation, count
+
+
+def _by_feature(split: Split, indices: np.ndarray) -> np.ndarray:
+    samples = split.load(indices)
+    return samples.reshape(-1, samples.shape[-1]).astype(np.float64)

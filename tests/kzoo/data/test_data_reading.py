@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kzoo.data import index, open_dataset, system
+from kzoo.data import image_files, index, open_dataset, system
 from kzoo.errors import DataError
 
 
@@ -21,13 +21,13 @@ from kzoo.errors import DataError
 def inspections(monkeypatch) -> list[bytes]:
     """Every content that is really decoded."""
     seen: list[bytes] = []
-    original = index.inspect_image
+    original = image_files.inspect_image
 
     def counting(content):
         seen.append(content)
         return original(content)
 
-    monkeypatch.setattr(index, "inspect_image", counting)
+    monkeypatch.setattr(image_files, "inspect_image", counting)
     return seen
 
 
@@ -69,10 +69,10 @@ def test_interrupted_indexing_keeps_what_is_done(make_folder, monkeypatch, inspe
     monkeypatch.setattr(index, "_BATCH", 10)
     inspect = index._inspect
 
-    def interrupted(root, path, known):
+    def interrupted(root, path, known, medium):
         if path.startswith("dog"):
             raise KeyboardInterrupt
-        return inspect(root, path, known)
+        return inspect(root, path, known, medium)
 
     monkeypatch.setattr(index, "_inspect", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -135,7 +135,7 @@ def test_arrays_are_read_as_a_whole_where_memory_allows(monkeypatch):
 
 @pytest.mark.parametrize("small", [0, 10**9])
 def test_pixels_do_not_depend_on_the_threads(make_folder, monkeypatch, small):
-    monkeypatch.setattr("kzoo.data.image_split._SMALL", small)
+    monkeypatch.setattr("kzoo.data.image_files._SMALL", small)
     train = open_dataset(make_folder({"cat": 30, "dog": 30}), cache="none").train
     used = set()
     read = train._read

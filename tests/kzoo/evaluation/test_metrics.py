@@ -150,6 +150,9 @@ def test_only_the_mistakes_are_loaded():
         def name(self, index):
             return f"test[{index}]"
 
+        def text(self, index):
+            return None
+
     split = Split()
     mistakes = collect_mistakes(split, np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.1, 0.9]]))
     assert mistakes.names == ["test[2]", "test[1]"]
