@@ -16,10 +16,14 @@ from kzoo.exits import LAST, Exits, exit_order, file_exits, keras_exits
 from kzoo.probabilities import as_probabilities, softmax
 
 if TYPE_CHECKING:
+    from kzoo.data.options import ClassesFrom
     from kzoo.data.spec import Kind
+    from kzoo.export import LiteModel
     from kzoo.run import Run
 
 BATCH = 64
+SIMILARITY = "similarity"
+"""The task of models that compare two samples."""
 # By the number of axes, the batch included.
 _KINDS: Mapping[int, Kind] = {4: "image", 3: "sequence"}
 
@@ -32,6 +36,20 @@ class DataOrigin:
     seed: int
     fractions: tuple[float, float, float]
     fingerprint: str
+    classes_from: ClassesFrom = "folders"
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A model that compares two samples.
+
+    Attributes:
+        compare: From two batches to the similarity of their samples, `(batch,)`.
+        threshold: From which similarity two samples count as of one class; None where nobody has chosen one.
+    """
+
+    compare: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    threshold: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +65,7 @@ class Source:
         run: The run it belongs to, if it stands in one.
         origin: The data it was trained on, if known.
         exits: All answers of a network with early classifiers; None for others.
+        comparison: How a model that compares two samples is asked; None for others, which know classes.
     """
 
     name: str
@@ -57,6 +76,7 @@ class Source:
     run: Run | None = None
     origin: DataOrigin | None = None
     exits: Exits | None = None
+    comparison: Comparison | None = None
 
     def dataset(self, data: Any = None) -> Dataset:
         """Open data as this model takes it; by default the data it was trained on, split as it was then.
@@ -80,6 +100,7 @@ class Source:
             fit=self.input.fit,
             seed=origin.seed,
             fractions=origin.fractions,
+            classes_from=origin.classes_from,
             sound=self.input.sound,
             text=self.input.text,
         )
@@ -95,20 +116,23 @@ class Source:
             raise UsageError(
                 f"Expected samples of shape {self.input.shape}, received {dataset.input.shape} from {dataset.name}."
             )
-        return match_classes(dataset, self.classes)
+        # What compares samples need not know their classes.
+        return dataset if self.comparison else match_classes(dataset, self.classes)
 
 
 def open_source(source: Any, *, runtime: str = "auto", threads: int = 1) -> Source:
     """Open what a command takes as RUN.
 
     Args:
-        source: A run directory, a `.keras` or `.tflite` file, a `Run`, or a `keras.Model`.
+        source: A run directory, a `.keras` or `.tflite` file, a `Run`, a `keras.Model`, or what this gave before.
         runtime: What runs a `.tflite`: `"litert"`, `"tflite-runtime"`, or the one that is installed (`"auto"`).
         threads: Of that runtime.
 
     Raises:
         RunError: Nothing there that can be asked.
     """
+    if isinstance(source, Source):
+        return source
     # First of all: a device that only runs such files has none of the packages that a run is read with.
     if isinstance(source, str | Path) and Path(source).suffix == ".tflite":
         return _from_tflite(Path(source), runtime, threads)
@@ -133,12 +157,14 @@ def open_source(source: Any, *, runtime: str = "auto", threads: int = 1) -> Sour
 def _from_run(run: Run) -> Source:
     info = run.info
     model = run.model
-    exits = keras_exits(model, 1.0 if info.threshold is None else info.threshold)
-    answers = model.output_shape if exits is None else model.output_shape[0]
-    if (None, *info.input.shape) != model.input_shape or (None, len(info.classes)) != answers:
+    compares = info.task == SIMILARITY
+    taken, answers = (tensors[0].shape for tensors in (model.inputs, model.outputs))
+    values = 1 if compares else len(info.classes)
+    if ((None, *info.input.shape), (None, values), 1 + compares) != (taken, answers, len(model.inputs)):
+        known = "compare two samples" if compares else f"know {values} classes"
         raise RunError(
-            f"Expected the model of {run.path} to take {info.input.shape} and to know {len(info.classes)} classes, "
-            f"received one from {model.input_shape} to {answers}. Its files are not of one run: train anew."
+            f"Expected the model of {run.path} to take {info.input.shape} and to {known}, "
+            f"received one from {taken} to {answers}. Its files are not of one run: train anew."
         )
     # Arrays that were given in memory cannot be opened again.
     origin = (
@@ -148,9 +174,14 @@ def _from_run(run: Run) -> Source:
             source=info.data.source,
             seed=info.seed,
             fractions=run.recipe.data.fractions,
+            classes_from=run.recipe.data.classes_from,
             fingerprint=info.data.fingerprint,
         )
     )
+    if compares:
+        comparison = Comparison(keras_compare(model), info.threshold)
+        return Source(str(run.path), (), info.input, _knows_no_classes, model, run, origin, None, comparison)
+    exits = keras_exits(model, 1.0 if info.threshold is None else info.threshold)
     predict = keras_predict(model) if exits is None else exits.predict
     return Source(str(run.path), info.classes, info.input, predict, model, run, origin, exits)
 
@@ -202,11 +233,15 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
         details = facts.get("details", {})
         spec = InputSpec.from_dict(details.get("input") or {"kind": kind, "shape": file.input_shape})
         origin = DataOrigin(**details["data"]) if details.get("data") else None
+        similarity = details.get("similarity")
         exit_facts = details.get("exits") or {"macs": 0, "threshold": 1.0}
     except (ValueError, TypeError, AttributeError) as error:
         raise RunError(
             f"Expected kzoo's sidecar in {path}.json, received one that is not. Export the file again."
         ) from error
+    if similarity is not None:
+        comparison = Comparison(_file_compare(file), **similarity)
+        return Source(str(path), (), spec, _knows_no_classes, None, None, origin, None, comparison)
     classes = tuple(names)
     if (spec.shape, len(classes)) != (file.input_shape, outputs[0]):
         raise RunError(
@@ -221,6 +256,15 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
         )
         return Source(str(path), classes, spec, exits.predict, None, None, origin, exits)
     return Source(str(path), classes, spec, lambda batch: probabilities(file.predict(batch)), None, None, origin)
+
+
+def _knows_no_classes(batch: np.ndarray) -> np.ndarray:
+    raise UsageError("Expected a classifier, received a model that compares two inputs. Ask it with kzoo.match.")
+
+
+def _file_compare(file: LiteModel) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    left, right = file.inputs
+    return lambda one, other: file.predict({left: one, right: other})[:, 0]
 
 
 def _in_order(outputs: Mapping[str, np.ndarray], order: Sequence[int]) -> np.ndarray:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .resnet import wide_resnet40_2 as wide_resnet40_2
     from .self_attention import attention as attention
     from .text import text_cnn as text_cnn
+    from .twin_encoder import siamese as siamese
 
 __all__ = ["CATALOG", "ModelRecord", "count_macs", "create_model", "list_models", *CATALOG]
 

@@ -13,9 +13,12 @@ from kzoo.source import BATCH, open_source
 
 from .exit_curve import THRESHOLDS, exit_curve
 from .metrics import Metrics, compute_metrics
+from .similarity import SimilarityMetrics, measure_similarity
 
 
-def evaluate(source: Any, data: Any = None, *, split: str = "test", runtime: str = "auto", threads: int = 1) -> Metrics:
+def evaluate(
+    source: Any, data: Any = None, *, split: str = "test", runtime: str = "auto", threads: int = 1
+) -> Metrics | SimilarityMetrics:
     """Measure a model on a split.
 
     Args:
@@ -24,6 +27,9 @@ def evaluate(source: Any, data: Any = None, *, split: str = "test", runtime: str
         split: `"train"`, `"val"` or `"test"`.
         runtime: What runs a `.tflite`: `"litert"`, `"tflite-runtime"`, or the one that is installed (`"auto"`).
         threads: Of that runtime.
+
+    Returns:
+        What a classifier got right; or, for a model that compares two samples, how well it tells pairs apart.
 
     Raises:
         KzooError: There is no such model or data, or they do not fit each other.
@@ -34,6 +40,9 @@ def evaluate(source: Any, data: Any = None, *, split: str = "test", runtime: str
     """
     opened = open_source(source, runtime=runtime, threads=threads)
     samples = opened.dataset(data).split(split)
+    if opened.comparison is not None:
+        comparison = opened.comparison
+        return measure_similarity(comparison.compare, samples, split, comparison.threshold)[0]
     return measure_split(opened.exits or opened.predict, samples, opened.classes, split)[0]
 
 

@@ -70,6 +70,11 @@ class Metrics(BaseModel):
         return [{column: count for column, count in enumerate(row) if count} for row in rows]
 
     @property
+    def headline(self) -> str:
+        """The one figure to name first."""
+        return f"accuracy {self.accuracy:.4f}"
+
+    @property
     def mistakes(self) -> int:
         """Number of samples whose most probable class is not the true one."""
         return self.samples - sum(row.get(index, 0) for index, row in enumerate(self.confusion))

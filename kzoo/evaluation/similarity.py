@@ -11,12 +11,11 @@ from pydantic import BaseModel, ConfigDict
 from kzoo.errors import DataError
 
 from .metrics import percent
+from .pairs import choose_pairs
 
 if TYPE_CHECKING:
     from kzoo.data import Split
 
-#: Pairs of either kind, of a class and of different ones, that are measured at most.
-PAIRS = 5000
 _BATCH = 64
 
 # From two batches to the similarity of their samples, `(batch,)`.
@@ -47,35 +46,10 @@ class SimilarityMetrics(BaseModel):
     false_rejects: float
     """Share of the pairs of a class that are missed."""
 
-
-def choose_pairs(labels: np.ndarray, limit: int = PAIRS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw pairs of different samples, as many of one class as of two, at most `limit` of either.
-
-    Args:
-        labels: `(samples,)` class indices.
-        limit: Of either kind; all there are where they are fewer.
-        seed: Of the choice.
-
-    Returns:
-        Positions `(pairs, 2)` and whether the two are of one class `(pairs,)`.
-
-    Raises:
-        DataError: No class with two samples, or one class only.
-    """
-    first, second = np.triu_indices(len(labels), k=1)
-    same = labels[first] == labels[second]
-    if same.all() or not same.any():
-        raise DataError(
-            f"Expected at least two classes, one of them with two samples, to make pairs of. "
-            f"Received: {len(labels)} samples of {len(np.unique(labels))} classes. Use more data or another split."
-        )
-    rng = np.random.default_rng(seed)
-    chosen = []
-    for kind in (True, False):
-        places = np.flatnonzero(same == kind)
-        chosen.append(np.sort(rng.choice(places, limit, replace=False)) if len(places) > limit else places)
-    rows = np.concatenate(chosen)
-    return np.stack([first[rows], second[rows]], axis=1), same[rows]
+    @property
+    def headline(self) -> str:
+        """The one figure to name first."""
+        return f"equal error rate {self.eer:.4f}"
 
 
 def similarities(compare: Compare, split: Split, pairs: np.ndarray) -> np.ndarray:

@@ -53,6 +53,8 @@ class DataSection(Section):
     fractions: tuple[Positive, Positive, Positive] = (0.7, 0.15, 0.15)
     # auto: decoded images stay in memory when they fit; none: every epoch decodes, memory stays flat.
     cache: Literal["auto", "none"] = "auto"
+    # Of files in class folders: the folder, or what stands before the first _ of the file's name (a speaker, say).
+    classes_from: Literal["folders", "file_names"] = "folders"
 
     @model_validator(mode="after")
     def _fractions_sum_to_one(self) -> DataSection:

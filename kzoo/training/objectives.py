@@ -52,7 +52,7 @@ class SimilarEncoder(keras.Model):
     """An encoder whose vectors of a class lie near each other, and those of different classes apart.
 
     All pairs, or triplets, of a batch are compared, so that a batch of `n` samples is encoded once and teaches of
-    n (n - 1) / 2 pairs. The accuracy is the share of samples whose nearest other one in the batch has their class.
+    n (n - 1) / 2 pairs.
 
     Args:
         loss_section: The recipe's `similarity`.
@@ -71,11 +71,29 @@ class SimilarEncoder(keras.Model):
         of_pairs = contrastive_loss if self.loss_section.loss == "contrastive" else triplet_loss
         return ops.sum([of_pairs(distances, same, self.loss_section.margin), *self.losses])
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Measure whether the nearest other sample has the same class."""
-        far = 5.0  # than vectors of length 1 can be apart
-        distances = _squared_distances(y_pred) + far * ops.eye(ops.shape(y_pred)[0])
-        return super().compute_metrics(x, y, ops.take(y, ops.argmin(distances, axis=1), axis=0), None)
+
+def accuracy_of(model: keras.Model) -> keras.metrics.Metric:
+    """Give the metric "accuracy" that a model's best epoch is chosen by.
+
+    For an encoder that is the share of triplets in which a sample is nearer to one of its class than to another.
+    """
+    if isinstance(model, SimilarEncoder):
+        return keras.metrics.MeanMetricWrapper(triplet_accuracy, name="accuracy")
+    return keras.metrics.CategoricalAccuracy(name="accuracy")
+
+
+def triplet_accuracy(labels: Any, vectors: Any) -> Any:
+    """Give the share of a batch's triplets that are in order, once for every sample, `(batch,)`.
+
+    Args:
+        labels: `(batch, classes)`, one-hot.
+        vectors: `(batch, units)` of length 1.
+    """
+    distances, same = _squared_distances(vectors), ops.matmul(labels, ops.transpose(labels))
+    nearer = ops.cast(ops.expand_dims(distances, 2) < ops.expand_dims(distances, 1), "float32")
+    alike = same * (1 - ops.eye(ops.shape(labels)[0]))
+    triplets = ops.expand_dims(alike, 2) * ops.expand_dims(1 - same, 1)
+    return ops.broadcast_to(_mean(nearer, triplets), ops.shape(labels)[:1])
 
 
 def contrastive_loss(distances: Any, same: Any, margin: float) -> Any:
