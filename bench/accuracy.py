@@ -23,6 +23,7 @@ from bench.machine import describe_machine, keep_results
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "build" / "accuracy"
+SMS = "sms_spam"
 DATA = Path(os.environ.get("KZOO_DATA", ROOT.parent / "shared" / "data"))
 
 
@@ -71,12 +72,19 @@ _CIFAR = {
 TRAININGS = (Training("early_exit_resnet", "cifar10", 24, _CIFAR),)
 
 
-def unpacked(name: str) -> Path:
-    """Give the folder of a dataset, unpacked first where only its archive is there."""
+def prepared(name: str) -> Path:
+    """Give the folder of a dataset: as it lies there, unpacked, or with links to its tables."""
     folder = DATA / name
     if folder.exists():
         return folder
     kept = RUNS.parent / "data"
+    if name == SMS:
+        (kept / name).mkdir(parents=True, exist_ok=True)
+        for split in ("train", "test"):
+            link = kept / name / f"{split}.csv"
+            link.unlink(missing_ok=True)
+            link.symlink_to((DATA / f"{name}_{split}.csv").resolve())
+        return kept / name
     if not (kept / name).exists():
         with tarfile.open(DATA / f"{name}.tar.xz") as archive:
             archive.extractall(kept, filter="data")
@@ -92,7 +100,7 @@ def kzoo(*words: str) -> str:
 def measure(training: Training) -> dict[str, Any]:
     """Train, or go on with it, export and evaluate."""
     out = RUNS / training.name
-    data = unpacked(training.data)
+    data = prepared(training.data)
     info = json.loads((out / "run.json").read_text()) if (out / "run.json").exists() else {}
     if not info:
         kzoo(*training.command(data, out))

@@ -29,6 +29,7 @@ NON_DEFAULT: dict[str, dict[str, Any]] = {
     "early_exit_resnet": {"input_shape": (13, 16, 1), "blocks": 1, "width": 8, "activation": "relu6"},
     "mobilenet_v2": {"input_shape": (33, 40, 1), "alpha": 0.35, "activation": "hard_silu"},
     "lstm": {"input_shape": (7, 3), "units": 5, "depth": 3},
+    "text_cnn": {"input_shape": (7,), "vocabulary_size": 9, "embedding": 4, "filters": 5, "widths": (2, 9)},
     "attention": {"input_shape": (7, 3), "units": 6, "depth": 1, "heads": 3, "activation": "gelu"},
 }
 NAMES = list(zoo.CATALOG if os.environ.get("KZOO_MATRIX") == "whole" else NON_DEFAULT)
@@ -51,8 +52,10 @@ print(json.dumps({"differences": differences, "kzoo": [m for m in sys.modules if
 
 
 def example(shape: tuple[int, ...], batch: int, seed: int = 0) -> Any:
-    """Give a batch: pixels for images, measurements in some unit for sequences."""
+    """Give a batch: pixels for images, measurements in some unit for sequences, places in a vocabulary for texts."""
     rng = np.random.default_rng(seed)
+    if len(shape) == 1:
+        return rng.integers(0, 9, (batch, *shape)).astype("int32")
     if len(shape) == 3:
         return rng.integers(0, 256, (batch, *shape)).astype("float32")
     return rng.normal(3.0, 2.0, (batch, *shape)).astype("float32")
@@ -60,7 +63,7 @@ def example(shape: tuple[int, ...], batch: int, seed: int = 0) -> Any:
 
 def small_shape(name: str) -> tuple[int, ...]:
     side = SIDES.get(name, 16)
-    return (side, side, 3) if zoo.CATALOG[name].task == "image" else (6, 4)
+    return {"image": (side, side, 3), "sequence": (6, 4), "text": (6,)}[zoo.CATALOG[name].task]
 
 
 def answer(model: keras.Model, x: Any) -> Any:
@@ -132,6 +135,8 @@ def test_features_without_the_classifier(name: str) -> None:
     axes = tuple(range(1, features.ndim - 1))
     assert features.ndim == len(shape) + 1
     poolings = {"avg": features.mean(axis=axes), "max": features.max(axis=axes)}
+    if zoo.CATALOG[name].task == "text":
+        poolings = {"max": features}
     if name == "lstm":
         poolings["last"] = features[:, -1]
     for pooling, expected in poolings.items():
@@ -145,8 +150,8 @@ def test_features_without_the_classifier(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_inputs(name: str) -> None:
-    image = zoo.CATALOG[name].task == "image"
-    shapes = [(37, 29, 1), (67, 101, 4)] if image else [(1, 3), (13, 1)]
+    odd = {"image": [(37, 29, 1), (67, 101, 4)], "sequence": [(1, 3), (13, 1)], "text": [(1,), (13,)]}
+    shapes = odd[zoo.CATALOG[name].task]
     for shape in shapes:
         model = zoo.create_model(name, input_shape=shape, classes=5)
         x = example(shape, batch=3)
@@ -198,7 +203,7 @@ def test_layers_are_stock_and_known_to_the_bridge(name: str) -> None:
         assert getattr(keras.layers, kind) is type(layer)
         assert hasattr(tf_keras.layers, kind)
     first = model.layers[1]
-    assert first.name == ("rescaling" if zoo.CATALOG[name].task == "image" else "normalization")
+    assert first.name == {"image": "rescaling", "sequence": "normalization"}.get(zoo.CATALOG[name].task, first.name)
 
 
 def test_half_precision_keeps_the_probabilities_in_float32() -> None:
