@@ -15,6 +15,9 @@ from ._ends import is_small
 _PYTORCH = ConvStyle()
 
 
+Shortcut = Literal["projection", "plain_projection", "padding"]
+
+
 class Stage(NamedTuple):
     """Blocks of one resolution.
 
@@ -54,7 +57,7 @@ class ResidualPlan:
     bottleneck: float | None = None
     groups: int = 1
     preactivation: bool = False
-    shortcut: Literal["projection", "plain_projection", "padding"] = "projection"
+    shortcut: Shortcut = "projection"
     reduction: int | None = None
     small_stem: bool = False
 

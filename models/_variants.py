@@ -6,6 +6,7 @@ plan is bound, the name is the default name, and the docstring says what the fam
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -71,10 +72,12 @@ def variant(
         return_annotation=keras.Model,
     )
 
+    bound: Callable[..., keras.Model] = functools.partial(build, plan)
+
     def factory(*args: Arguments.args, **kwargs: Arguments.kwargs) -> keras.Model:
         call = signature.bind(*args, **kwargs)
         call.apply_defaults()
-        return build(plan, **call.arguments)
+        return bound(**call.arguments)
 
     factory.__name__ = factory.__qualname__ = name
     factory.__module__ = build.__module__
