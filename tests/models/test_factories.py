@@ -26,13 +26,26 @@ NON_DEFAULT: dict[str, dict[str, Any]] = {
     "resnet50_v2": {"input_shape": (72, 70, 3), "pixel_scaling": "imagenet"},
     "resnext50_32x4d": {"input_shape": (16, 17, 4), "pixel_scaling": "signed"},
     "se_resnet18": {"input_shape": (24, 16, 3), "pixel_scaling": "caffe"},
+    "lenet5": {"input_shape": (28, 40, 3), "activation": "relu"},
+    "alexnet": {"input_shape": (90, 66, 1), "activation": "relu6", "hidden_units": 32},
+    "vgg11": {"input_shape": (40, 34, 4), "pixel_scaling": "signed", "hidden_units": 32},
+    "vgg11_bn": {"input_shape": (33, 64, 3), "activation": "silu", "hidden_units": 48},
+    "googlenet": {"input_shape": (70, 81, 1), "activation": "relu6"},
+    "inception_v3": {"input_shape": (20, 23, 3), "pixel_scaling": "signed"},
+    "densenet40_12": {"input_shape": (17, 13, 1), "activation": "relu6"},
+    "densenet121": {"input_shape": (66, 70, 3), "pixel_scaling": "imagenet"},
+    "squeezenet": {"input_shape": (33, 66, 4), "activation": "silu"},
+    "shufflenet_v2": {"input_shape": (66, 75, 1), "width": 0.5, "activation": "relu6"},
     "mobilenet_v2": {"input_shape": (33, 40, 1), "alpha": 0.35, "activation": "hard_silu"},
     "lstm": {"input_shape": (7, 3), "units": 5, "depth": 3},
     "attention": {"input_shape": (7, 3), "units": 6, "depth": 1, "heads": 3, "activation": "gelu"},
 }
 NAMES = list(zoo.CATALOG if os.environ.get("KZOO_MATRIX") == "whole" else NON_DEFAULT)
 # Pixels a side for those that need more than 16.
-SIDES: dict[str, int] = {}
+SIDES: dict[str, int] = dict.fromkeys(zoo.list_models("vgg*"), 32)
+# Those that must know height and width: with the classifier, or in any case.
+FIXED_BY_THEIR_TOP = [*zoo.list_models("vgg*"), "alexnet"]
+FIXED = ["shufflenet_v2"]
 COMMON = {"classes": 3, "classifier_activation": None, "dropout": 0.3, "name": "renamed"}
 
 LOAD_EVERYTHING = """
@@ -136,7 +149,8 @@ def test_features_without_the_classifier(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_inputs(name: str) -> None:
     image = zoo.CATALOG[name].task == "image"
-    shapes = [(37, 29, 1), (67, 101, 4)] if image else [(1, 3), (13, 1)]
+    side = SIDES.get(name, 16)
+    shapes = [(side + 21, side + 13, 1), (side + 51, side + 85, 4)] if image else [(1, 3), (13, 1)]
     for shape in shapes:
         model = zoo.create_model(name, input_shape=shape, classes=5)
         x = example(shape, batch=3)
@@ -168,12 +182,13 @@ def test_up_to_64_pixels_the_network_divides_by_8_and_beyond_by_32(name: str) ->
     assert large.output_shape[1:3] == (3, 3)
 
 
-@pytest.mark.parametrize("name", [*zoo.list_models(task="image"), "lstm"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in [*FIXED, "attention"]])
 def test_sizes_known_only_when_called(name: str) -> None:
     image = zoo.CATALOG[name].task == "image"
     shape = (None, None, 3) if image else (None, 4)
-    model = zoo.create_model(name, input_shape=shape, classes=2)
-    fixed = zoo.create_model(name, input_shape=(72, 80, 3) if image else (6, 4), classes=2)
+    arguments = {"include_top": False} if name in FIXED_BY_THEIR_TOP else {"classes": 2}
+    model = zoo.create_model(name, input_shape=shape, **arguments)
+    fixed = zoo.create_model(name, input_shape=(76, 80, 3) if image else (6, 4), **arguments)
     model.set_weights(fixed.get_weights())
     x = example(fixed.input_shape[1:], batch=2)
     np.testing.assert_allclose(model.predict_on_batch(x), fixed.predict_on_batch(x), atol=1e-5)
