@@ -44,6 +44,8 @@ _RENAMED_ACTIVATIONS = {"silu": "swish"}
 _RENAMED_ARGUMENTS = {("LeakyReLU", "negative_slope"): "alpha"}
 _NOT_NEEDED = ("_initializer", "_regularizer", "_constraint")
 _RECURRENT = frozenset({"GRU", "LSTM", "SimpleRNN"})
+#: They move values along two axes; the format only says which two.
+_SAME_IN_ANY_FORMAT = frozenset({"Cropping2D", "ZeroPadding2D"})
 #: In their stead the tf_keras layers of the same name.
 _OTHER_FORMS = {"LayerNormalization": ProductNormalization, "MultiHeadAttention": ProductAttention}
 
@@ -275,7 +277,7 @@ def _from_config(kind: str, config: dict[str, Any], unroll: bool, masked: bool) 
     layer_class = getattr(tf_keras.layers, kind, None)
     if layer_class is None:
         raise ValueError(f"tf_keras has no {kind}.")
-    if config.get("data_format") == "channels_first":
+    if config.get("data_format") == "channels_first" and kind not in _SAME_IN_ANY_FORMAT:
         raise ValueError("it is built with data_format='channels_first', devices take channels_last.")
     config = {_RENAMED_ARGUMENTS.get((kind, key), key): value for key, value in config.items()}
     arguments = {key: _argument(key, value, unroll, masked) for key, value in _arguments(layer_class, config).items()}

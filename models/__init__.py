@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     import keras
 
     from .convnet import cnn as cnn
+    from .densenet import densenet40_12 as densenet40_12
+    from .densenet import densenet121 as densenet121
+    from .densenet import densenet169 as densenet169
+    from .densenet import densenet201 as densenet201
     from .early_exit import early_exit_resnet as early_exit_resnet
+    from .fire import squeezenet as squeezenet
+    from .inception import googlenet as googlenet
+    from .inception import inception_v3 as inception_v3
+    from .lenet import lenet5 as lenet5
     from .mobilenet import mobilenet_v2 as mobilenet_v2
     from .recurrent import lstm as lstm
     from .resnet import resnet8 as resnet8
@@ -53,8 +61,18 @@ if TYPE_CHECKING:
     from .resnet import wide_resnet28_10 as wide_resnet28_10
     from .resnet import wide_resnet40_2 as wide_resnet40_2
     from .self_attention import attention as attention
+    from .shufflenet import shufflenet_v2 as shufflenet_v2
     from .text import text_cnn as text_cnn
     from .twin_encoder import siamese as siamese
+    from .vgg import alexnet as alexnet
+    from .vgg import vgg11 as vgg11
+    from .vgg import vgg11_bn as vgg11_bn
+    from .vgg import vgg13 as vgg13
+    from .vgg import vgg13_bn as vgg13_bn
+    from .vgg import vgg16 as vgg16
+    from .vgg import vgg16_bn as vgg16_bn
+    from .vgg import vgg19 as vgg19
+    from .vgg import vgg19_bn as vgg19_bn
 
 __all__ = ["CATALOG", "ModelRecord", "count_macs", "create_model", "list_models", *CATALOG]
 

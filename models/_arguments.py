@@ -46,7 +46,7 @@ def width_multiplier(value: float) -> float:
 
 
 def image_shape(
-    input_shape: Sequence[int | None] | None, default: tuple[int, int, int], minimum: int
+    input_shape: Sequence[int | None] | None, default: tuple[int, int, int], minimum: int, fixed_by: str = ""
 ) -> tuple[int | None, int | None, int]:
     """Check `(height, width, channels)`; `None` stands for a height or width known only when the model is called.
 
@@ -54,6 +54,8 @@ def image_shape(
         input_shape: what the user gave, `None` for the default.
         default: the factory's own shape.
         minimum: pixels a side that the network needs; its total stride.
+        fixed_by: what in the network has to know height and width, with what to do where they are not known; empty
+            where nothing has.
     """
     if input_shape is None:
         return default
@@ -68,6 +70,10 @@ def image_shape(
         raise ValueError(
             f"The channels of `input_shape` must be known. Received: input_shape={tuple(input_shape)}. "
             "Give a number: 1 for grey, 3 for colour, 4 with alpha."
+        )
+    if fixed_by and (height is None or width is None):
+        raise ValueError(
+            f"Height and width of `input_shape` must be known. Received: input_shape={tuple(input_shape)}. {fixed_by}"
         )
     return height, width, channels
 

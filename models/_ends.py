@@ -18,7 +18,7 @@ import keras
 from keras import layers
 
 from . import _arguments as check
-from ._blocks import check_activation
+from ._blocks import activate, check_activation
 
 SMALL_INPUT = 64
 """Pixels on the shorter side up to which a network keeps its first layers at full resolution, as is usual for CIFAR."""
@@ -41,10 +41,10 @@ PIXEL_SCALINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """What becomes of pixels 0-255 before the first layer, as arguments of `Rescaling`; channels are red, green, blue."""
 
 
-def is_small(shape: tuple[int | None, int | None, int]) -> bool:
-    """Tell whether `(height, width, channels)` is small enough for the stem without downsampling."""
+def is_small(shape: tuple[int | None, int | None, int], limit: int = SMALL_INPUT) -> bool:
+    """Tell whether `(height, width, channels)` is small enough for the stem without downsampling: up to `limit`."""
     sides = [side for side in shape[:2] if side is not None]
-    return bool(sides) and min(sides) <= SMALL_INPUT
+    return bool(sides) and min(sides) <= limit
 
 
 def open_image(
@@ -148,6 +148,21 @@ class Head:
             return average(name="avg_pool")(x)
         maximum = layers.GlobalMaxPooling2D if image else layers.GlobalMaxPooling1D
         return maximum(name="max_pool")(x)
+
+    def hidden(self, x: keras.KerasTensor, units: Sequence[int], activation: str) -> keras.KerasTensor:
+        """Flatten a feature map and add dense layers, each with the activation and dropout; `build` drops the last's.
+
+        So networks ended before there was average pooling. With `include_top=False` this is `pool`.
+        """
+        if not self.include_top:
+            return self.pool(x)
+        x = layers.Flatten(name="flatten")(x)
+        for number, width in enumerate(units, start=1):
+            if number > 1 and self.dropout > 0:
+                x = layers.Dropout(self.dropout, name=f"hidden{number - 1}_dropout")(x)
+            x = layers.Dense(width, kernel_initializer="he_normal", name=f"hidden{number}")(x)
+            x = activate(x, activation, f"hidden{number}_act")
+        return x
 
     def classify(self, x: keras.KerasTensor, name: str = "predictions") -> keras.KerasTensor:
         """Add a classifier, a `Dense` of this name, to one vector `(batch, channels)`."""

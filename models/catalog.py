@@ -69,10 +69,23 @@ _SOUND = (98, 40)
 _TEXT = ("text",)
 _CIFAR = (32, 32, 3)
 _IMAGENET = (224, 224, 3)
+_INCEPTION = (299, 299, 3)
 _SENSORS = (128, 9)
 
 _LENET = Paper(
     "Gradient-Based Learning Applied to Document Recognition, LeCun et al. 1998", "https://doi.org/10.1109/5.726791"
+)
+_ALEXNET = Paper(
+    "One weird trick for parallelizing convolutional neural networks, Krizhevsky 2014",
+    "https://arxiv.org/abs/1404.5997",
+)
+_VGG = Paper(
+    "Very Deep Convolutional Networks for Large-Scale Image Recognition, Simonyan and Zisserman 2014",
+    "https://arxiv.org/abs/1409.1556",
+)
+_GOOGLENET = Paper("Going Deeper with Convolutions, Szegedy et al. 2014", "https://arxiv.org/abs/1409.4842")
+_INCEPTION_V3 = Paper(
+    "Rethinking the Inception Architecture for Computer Vision, Szegedy et al. 2015", "https://arxiv.org/abs/1512.00567"
 )
 _MLPERF_TINY = Paper("MLPerf Tiny Benchmark, Banbury et al. 2021", "https://arxiv.org/abs/2106.07597")
 _RESNET = Paper("Deep Residual Learning for Image Recognition, He et al. 2015", "https://arxiv.org/abs/1512.03385")
@@ -85,6 +98,15 @@ _SENET = Paper("Squeeze-and-Excitation Networks, Hu et al. 2017", "https://arxiv
 _BRANCHYNET = Paper(
     "BranchyNet: Fast Inference via Early Exiting from Deep Neural Networks, Teerapittayanon et al. 2017",
     "https://arxiv.org/abs/1709.01686",
+)
+_DENSENET = Paper("Densely Connected Convolutional Networks, Huang et al. 2016", "https://arxiv.org/abs/1608.06993")
+_SQUEEZENET = Paper(
+    "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size, Iandola et al. 2016",
+    "https://arxiv.org/abs/1602.07360",
+)
+_SHUFFLENET_V2 = Paper(
+    "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design, Ma et al. 2018",
+    "https://arxiv.org/abs/1807.11164",
 )
 _MOBILENET_V2 = Paper(
     "MobileNetV2: Inverted Residuals and Linear Bottlenecks, Sandler et al. 2018", "https://arxiv.org/abs/1801.04381"
@@ -102,6 +124,31 @@ _TEXT_CNN = Paper(
 # fmt: off
 _RECORDS = (
     ModelRecord("cnn", "cnn", "image", "convnet:cnn", _CIFAR, 10, 111_274, 448, 10_339_584, _LENET),
+    ModelRecord("lenet5", "lenet", "image", "lenet:lenet5", (32, 32, 1), 10, 61_706, 0, 416_520, _LENET,
+                "61,706 with every filter of C3 on all maps"),
+    ModelRecord("alexnet", "vgg", "image", "vgg:alexnet", _IMAGENET, 1000, 61_100_840, 0, 714_188_480, _ALEXNET,
+                "torchvision: 61,100,840, 0.714 G MACs"),
+    ModelRecord("vgg11", "vgg", "image", "vgg:vgg11", _IMAGENET, 1000, 132_863_336, 0, 7_609_090_048, _VGG,
+                "torchvision: 132,863,336, 7.609 G MACs"),
+    ModelRecord("vgg13", "vgg", "image", "vgg:vgg13", _IMAGENET, 1000, 133_047_848, 0, 11_308_466_176, _VGG,
+                "torchvision: 133,047,848, 11.308 G MACs"),
+    ModelRecord("vgg16", "vgg", "image", "vgg:vgg16", _IMAGENET, 1000, 138_357_544, 0, 15_470_264_320, _VGG,
+                "keras.applications: 138,357,544; torchvision: 15.470 G MACs"),
+    ModelRecord("vgg19", "vgg", "image", "vgg:vgg19", _IMAGENET, 1000, 143_667_240, 0, 19_632_062_464, _VGG,
+                "keras.applications: 143,667,240; torchvision: 19.632 G MACs"),
+    ModelRecord("vgg11_bn", "vgg", "image", "vgg:vgg11_bn", _IMAGENET, 1000, 132_868_840, 5_504, 7_609_090_048, _VGG,
+                "torchvision: 132,868,840, 7.609 G MACs"),
+    ModelRecord("vgg13_bn", "vgg", "image", "vgg:vgg13_bn", _IMAGENET, 1000, 133_053_736, 5_888, 11_308_466_176, _VGG,
+                "torchvision: 133,053,736, 11.308 G MACs"),
+    ModelRecord("vgg16_bn", "vgg", "image", "vgg:vgg16_bn", _IMAGENET, 1000, 138_365_992, 8_448, 15_470_264_320, _VGG,
+                "torchvision: 138,365,992, 15.470 G MACs"),
+    ModelRecord("vgg19_bn", "vgg", "image", "vgg:vgg19_bn", _IMAGENET, 1000, 143_678_248, 11_008, 19_632_062_464, _VGG,
+                "torchvision: 143,678,248, 19.632 G MACs"),
+    ModelRecord("googlenet", "inception", "image", "inception:googlenet", _IMAGENET, 1000, 7_005_832, 14_560,
+                1_582_671_872, _GOOGLENET, "torchvision: 6,624,904, and 380,928 more for 5x5 in place of 3x3"),
+    ModelRecord("inception_v3", "inception", "image", "inception:inception_v3", _INCEPTION, 1000, 23_817_352, 34_432,
+                5_713_216_096, _INCEPTION_V3,
+                "keras.applications: 23,851,784 with statistics; torchvision: 5.713 G MACs"),
     ModelRecord("resnet8", "resnet", "image", "resnet:resnet8", _CIFAR, 10, 78_186, 480, 12_501_632, _MLPERF_TINY,
                 "MLPerf Tiny: 78,666 with statistics, 12.5 M MACs"),
     ModelRecord("resnet20", "resnet", "image", "resnet:resnet20", _CIFAR, 10, 269_722, 1_376, 40_551_040, _RESNET,
@@ -148,6 +195,18 @@ _RECORDS = (
                 4_091_699_200, _SENET, "timm, seresnet50: 28,088,024"),
     ModelRecord("early_exit_resnet", "early_exit", "image", "early_exit:early_exit_resnet", _CIFAR, 10, 301_678, 1_824,
                 44_353_408, _BRANCHYNET),
+    ModelRecord("densenet40_12", "densenet", "image", "densenet:densenet40_12", _CIFAR, 10, 1_019_722, 18_096,
+                264_812_928, _DENSENET, "table 2: 1.0 M"),
+    ModelRecord("densenet121", "densenet", "image", "densenet:densenet121", _IMAGENET, 1000, 7_978_856, 83_648,
+                2_834_161_664, _DENSENET, "torchvision: 7,978,856, 2.834 G MACs"),
+    ModelRecord("densenet169", "densenet", "image", "densenet:densenet169", _IMAGENET, 1000, 14_149_480, 158_400,
+                3_359_843_328, _DENSENET, "torchvision: 14,149,480, 3.360 G MACs"),
+    ModelRecord("densenet201", "densenet", "image", "densenet:densenet201", _IMAGENET, 1000, 20_013_928, 229_056,
+                4_291_365_888, _DENSENET, "torchvision: 20,013,928, 4.291 G MACs"),
+    ModelRecord("squeezenet", "squeezenet", "image", "fire:squeezenet", _IMAGENET, 1000, 1_235_496, 0, 349_151_936,
+                _SQUEEZENET, "torchvision, squeezenet1_1: 1,235,496, 0.349 G MACs"),
+    ModelRecord("shufflenet_v2", "shufflenet", "image", "shufflenet:shufflenet_v2", _IMAGENET, 1000, 2_278_604, 16_180,
+                144_907_992, _SHUFFLENET_V2, "torchvision, shufflenet_v2_x1_0: 2,278,604, 0.145 G MACs"),
     ModelRecord("mobilenet_v2", "mobilenet", "image", "mobilenet:mobilenet_v2", _IMAGENET, 1000, 3_504_872, 34_112,
                 300_774_272, _MOBILENET_V2, "torchvision: 3,504,872, 0.301 G MACs"),
     ModelRecord("lstm", "recurrent", "sequence", "recurrent:lstm", _SENSORS, 6, 52_358, 19, 6_586_752, _LSTM,

@@ -139,6 +139,13 @@ def convolutions() -> keras.Model:
     return keras.Model(inputs, layers.UpSampling2D(interpolation="bilinear")(layers.ZeroPadding2D(((0, 1), (1, 0)))(x)))
 
 
+def channels_padded_and_cropped() -> keras.Model:
+    """`channels_first` makes the last two axes those that are padded or cropped; the data is channels_last."""
+    inputs = keras.Input((5, 4, 6))
+    x = layers.ZeroPadding2D(((0, 0), (2, 3)), data_format="channels_first")(inputs)
+    return keras.Model(inputs, layers.Cropping2D(((0, 0), (1, 4)), data_format="channels_first")(x))
+
+
 def one_dimensional() -> keras.Model:
     inputs = keras.Input((12, 3))
     x = layers.Conv1D(4, 3, padding="causal", dilation_rate=2)(inputs)
@@ -205,6 +212,7 @@ BUILDERS = (
     gru,
     attention,
     convolutions,
+    channels_padded_and_cropped,
     one_dimensional,
     normalisations,
     activations,
