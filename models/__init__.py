@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     import keras
 
     from .convnet import cnn as cnn
-    from .mobilenet import mobilenet_v2 as mobilenet_v2
+    from .efficientnet import efficientnet_lite0 as efficientnet_lite0
+    from .efficientnet import efficientnet_lite1 as efficientnet_lite1
+    from .efficientnet import efficientnet_lite2 as efficientnet_lite2
+    from .efficientnet import efficientnet_lite3 as efficientnet_lite3
+    from .efficientnet import efficientnet_lite4 as efficientnet_lite4
+    from .mobilenetv1 import mobilenet_v1 as mobilenet_v1
+    from .mobilenetv1 import mobilenet_v1_025_96 as mobilenet_v1_025_96
+    from .mobilenetv2 import mobilenet_v2 as mobilenet_v2
+    from .mobilenetv3 import mobilenet_v3_large as mobilenet_v3_large
+    from .mobilenetv3 import mobilenet_v3_small as mobilenet_v3_small
+    from .mobilevit import mobilevit_xxs as mobilevit_xxs
     from .recurrent import lstm as lstm
     from .resnet import resnet8 as resnet8
     from .resnet import resnet18 as resnet18
@@ -52,6 +62,7 @@ if TYPE_CHECKING:
     from .resnet import wide_resnet28_10 as wide_resnet28_10
     from .resnet import wide_resnet40_2 as wide_resnet40_2
     from .self_attention import attention as attention
+    from .vit import vit_tiny as vit_tiny
 
 __all__ = ["CATALOG", "ModelRecord", "count_macs", "create_model", "list_models", *CATALOG]
 
