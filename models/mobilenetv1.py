@@ -1,9 +1,9 @@
 """MobileNetV1: convolutions by channel, each followed by a 1x1 convolution, Howard et al. 2017,
 https://arxiv.org/abs/1704.04861.
 
-Strided convolutions pad both sides alike, as in PyTorch; keras.applications pads even inputs on the far side only, so
-its weights give the same outputs where every strided layer meets an odd size (97 or 225 pixels, say) and sample pixels
-shifted by one elsewhere. `mobilenet_v1_025_96` is the model of MLPerf Tiny's visual wake words,
+Strided convolutions pad both sides alike, as in PyTorch; keras.applications pads the far side only. Where every strided
+layer meets an even size (96 or 224 pixels, say) that is the same network turned by 180 degrees, image and kernels.
+`mobilenet_v1_025_96` is the model of MLPerf Tiny's visual wake words,
 https://github.com/mlcommons/tiny/tree/master/benchmark/training/visual_wake_words: it pads as Keras does, and its
 convolutions have biases.
 """
