@@ -32,11 +32,21 @@ if TYPE_CHECKING:
     from .densenet import densenet169 as densenet169
     from .densenet import densenet201 as densenet201
     from .early_exit import early_exit_resnet as early_exit_resnet
+    from .efficientnet import efficientnet_lite0 as efficientnet_lite0
+    from .efficientnet import efficientnet_lite1 as efficientnet_lite1
+    from .efficientnet import efficientnet_lite2 as efficientnet_lite2
+    from .efficientnet import efficientnet_lite3 as efficientnet_lite3
+    from .efficientnet import efficientnet_lite4 as efficientnet_lite4
     from .fire import squeezenet as squeezenet
     from .inception import googlenet as googlenet
     from .inception import inception_v3 as inception_v3
     from .lenet import lenet5 as lenet5
-    from .mobilenet import mobilenet_v2 as mobilenet_v2
+    from .mobilenetv1 import mobilenet_v1 as mobilenet_v1
+    from .mobilenetv1 import mobilenet_v1_025_96 as mobilenet_v1_025_96
+    from .mobilenetv2 import mobilenet_v2 as mobilenet_v2
+    from .mobilenetv3 import mobilenet_v3_large as mobilenet_v3_large
+    from .mobilenetv3 import mobilenet_v3_small as mobilenet_v3_small
+    from .mobilevit import mobilevit_xxs as mobilevit_xxs
     from .recurrent import lstm as lstm
     from .resnet import resnet8 as resnet8
     from .resnet import resnet18 as resnet18
@@ -73,6 +83,7 @@ if TYPE_CHECKING:
     from .vgg import vgg16_bn as vgg16_bn
     from .vgg import vgg19 as vgg19
     from .vgg import vgg19_bn as vgg19_bn
+    from .vit import vit_tiny as vit_tiny
 
 __all__ = ["CATALOG", "ModelRecord", "count_macs", "create_model", "list_models", *CATALOG]
 

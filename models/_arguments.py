@@ -38,10 +38,7 @@ def dropout_rate(value: float) -> float:
 def width_multiplier(value: float) -> float:
     """Check that `value` can multiply a number of channels."""
     if not (math.isfinite(value) and value > 0):
-        raise ValueError(
-            f"`alpha` must be a positive number. Received: alpha={value!r}. "
-            "The paper uses 0.35, 0.5, 0.75, 1.0, 1.3 and 1.4."
-        )
+        raise ValueError(f"`alpha` must be a positive number. Received: alpha={value!r}. The papers use 0.25 to 1.4.")
     return float(value)
 
 
@@ -76,6 +73,33 @@ def image_shape(
             f"Height and width of `input_shape` must be known. Received: input_shape={tuple(input_shape)}. {fixed_by}"
         )
     return height, width, channels
+
+
+def fixed_image_shape(
+    input_shape: Sequence[int | None] | None, default: tuple[int, int, int], minimum: int
+) -> tuple[int, int, int]:
+    """Check `(height, width, channels)` as `image_shape` does, for a network that is made for one size."""
+    height, width, channels = image_shape(input_shape, default, minimum)
+    if height is None or width is None:
+        raise ValueError(
+            "This network is made for images of one size: height and width must be known. "
+            f"Received: input_shape={(height, width, channels)}. Give numbers, for example {default}."
+        )
+    return height, width, channels
+
+
+def sparse_shape(shape: tuple[int | None, int | None, int], small: bool) -> None:
+    """Check that XNNPACK has sparse kernels for a network of these images: they begin behind one kind of stem.
+
+    Args:
+        shape: `(height, width, channels)`.
+        small: whether the stem keeps the resolution.
+    """
+    if small or shape[2] != 3:
+        raise ValueError(
+            "`sparse_inference` needs a stem of stride 2 on 3 channels, which images of more than 64 pixels a side "
+            f"get. Received: sparse_inference=True, input_shape={shape}. Enlarge the images, or leave it out."
+        )
 
 
 def sequence_shape(

@@ -137,15 +137,19 @@ class Head:
             )
         _check_weights(self.weights)
 
-    def pool(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """Bring a feature map to one vector, `(batch, channels)`, unless the whole map was asked for."""
+    def pool(self, x: keras.KerasTensor, keepdims: bool = False) -> keras.KerasTensor:
+        """Bring a feature map to one vector, `(batch, channels)`, unless the whole map was asked for.
+
+        With `keepdims` the average is a 1x1 map first, which is where XNNPACK's sparse inference ends.
+        """
         kind = "avg" if self.include_top else self.pooling
         if kind is None:
             return x
         image = len(x.shape) == 4
         if kind == "avg":
             average = layers.GlobalAveragePooling2D if image else layers.GlobalAveragePooling1D
-            return average(name="avg_pool")(x)
+            x = average(keepdims=keepdims, name="avg_pool")(x)
+            return layers.Flatten(name="flatten")(x) if keepdims else x
         maximum = layers.GlobalMaxPooling2D if image else layers.GlobalMaxPooling1D
         return maximum(name="max_pool")(x)
 

@@ -108,8 +108,25 @@ _SHUFFLENET_V2 = Paper(
     "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design, Ma et al. 2018",
     "https://arxiv.org/abs/1807.11164",
 )
+_MOBILENET_V1 = Paper(
+    "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications, Howard et al. 2017",
+    "https://arxiv.org/abs/1704.04861",
+)
 _MOBILENET_V2 = Paper(
     "MobileNetV2: Inverted Residuals and Linear Bottlenecks, Sandler et al. 2018", "https://arxiv.org/abs/1801.04381"
+)
+_MOBILENET_V3 = Paper("Searching for MobileNetV3, Howard et al. 2019", "https://arxiv.org/abs/1905.02244")
+_EFFICIENTNET = Paper(
+    "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, Tan and Le 2019",
+    "https://arxiv.org/abs/1905.11946",
+)
+_DEIT = Paper(
+    "Training Data-Efficient Image Transformers and Distillation through Attention, Touvron et al. 2020",
+    "https://arxiv.org/abs/2012.12877",
+)
+_MOBILEVIT = Paper(
+    "MobileViT: Light-Weight, General-Purpose, and Mobile-Friendly Vision Transformer, Mehta and Rastegari 2021",
+    "https://arxiv.org/abs/2110.02178",
 )
 _LSTM = Paper("Long Short-Term Memory, Hochreiter and Schmidhuber 1997", "https://doi.org/10.1162/neco.1997.9.8.1735")
 _SIAMESE = Paper(
@@ -207,8 +224,30 @@ _RECORDS = (
                 _SQUEEZENET, "torchvision, squeezenet1_1: 1,235,496, 0.349 G MACs"),
     ModelRecord("shufflenet_v2", "shufflenet", "image", "shufflenet:shufflenet_v2", _IMAGENET, 1000, 2_278_604, 16_180,
                 144_907_992, _SHUFFLENET_V2, "torchvision, shufflenet_v2_x1_0: 2,278,604, 0.145 G MACs"),
-    ModelRecord("mobilenet_v2", "mobilenet", "image", "mobilenet:mobilenet_v2", _IMAGENET, 1000, 3_504_872, 34_112,
+    ModelRecord("mobilenet_v1", "mobilenet", "image", "mobilenetv1:mobilenet_v1", _IMAGENET, 1000, 4_231_976, 21_888,
+                568_740_352, _MOBILENET_V1, "keras.applications: 4,253,864 with statistics; table 4: 569 M MACs"),
+    ModelRecord("mobilenet_v1_025_96", "mobilenet", "image", "mobilenetv1:mobilenet_v1_025_96", (96, 96, 3), 2, 216_322,
+                5_472, 7_489_664, _MLPERF_TINY, "MLPerf Tiny: 221,794 with statistics, 7.5 M MACs"),
+    ModelRecord("mobilenet_v2", "mobilenet", "image", "mobilenetv2:mobilenet_v2", _IMAGENET, 1000, 3_504_872, 34_112,
                 300_774_272, _MOBILENET_V2, "torchvision: 3,504,872, 0.301 G MACs"),
+    ModelRecord("mobilenet_v3_small", "mobilenet", "image", "mobilenetv3:mobilenet_v3_small", _IMAGENET, 1000,
+                2_542_856, 12_112, 56_510_400, _MOBILENET_V3, "torchvision: 2,542,856, 0.057 G MACs"),
+    ModelRecord("mobilenet_v3_large", "mobilenet", "image", "mobilenetv3:mobilenet_v3_large", _IMAGENET, 1000,
+                5_483_032, 24_400, 216_589_760, _MOBILENET_V3, "torchvision: 5,483,032, 0.217 G MACs"),
+    ModelRecord("efficientnet_lite0", "efficientnet", "image", "efficientnet:efficientnet_lite0", _IMAGENET, 1000,
+                4_652_008, 42_016, 385_187_552, _EFFICIENTNET, "timm, efficientnet_lite0: 4,652,008"),
+    ModelRecord("efficientnet_lite1", "efficientnet", "image", "efficientnet:efficientnet_lite1", (240, 240, 3), 1000,
+                5_416_680, 53_664, 600_185_232, _EFFICIENTNET, "timm, efficientnet_lite1: 5,416,680"),
+    ModelRecord("efficientnet_lite2", "efficientnet", "image", "efficientnet:efficientnet_lite2", (260, 260, 3), 1000,
+                6_092_072, 58_096, 859_736_272, _EFFICIENTNET, "timm, efficientnet_lite2: 6,092,072"),
+    ModelRecord("efficientnet_lite3", "efficientnet", "image", "efficientnet:efficientnet_lite3", (280, 280, 3), 1000,
+                8_197_096, 76_672, 1_383_321_872, _EFFICIENTNET, "timm, efficientnet_lite3: 8,197,096"),
+    ModelRecord("efficientnet_lite4", "efficientnet", "image", "efficientnet:efficientnet_lite4", (300, 300, 3), 1000,
+                13_006_568, 112_368, 2_553_034_336, _EFFICIENTNET, "timm, efficientnet_lite4: 13,006,568"),
+    ModelRecord("vit_tiny", "vit", "image", "vit:vit_tiny", _IMAGENET, 1000, 5_717_032, 0, 1_253_830_656, _DEIT,
+                "timm, vit_tiny_patch16_224: 5,717,416, of which 384 are sums of others here"),
+    ModelRecord("mobilevit_xxs", "mobilevit", "image", "mobilevit:mobilevit_xxs", (256, 256, 3), 1000, 1_272_024, 4_112,
+                407_364_096, _MOBILEVIT, "timm, mobilevit_xxs: 1,272,024"),
     ModelRecord("lstm", "recurrent", "sequence", "recurrent:lstm", _SENSORS, 6, 52_358, 19, 6_586_752, _LSTM,
                 kinds=_SEQUENCE),
     ModelRecord("siamese", "siamese", "similarity", "twin_encoder:siamese", _SOUND, None, 85_120, 657, 6_191_104,

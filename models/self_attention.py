@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from ._arguments import sequence_shape, whole_number
-from ._blocks import activate
+from ._encoder import encoder_block
 from ._ends import Head, open_sequence
 
 _MLP_RATIO = 2
@@ -85,26 +85,6 @@ def attention(
         name="projection_and_position",
     )(x)
     for number in range(1, depth + 1):
-        x = _encoder_block(x, units, heads, dropout, activation, name=f"block{number}")
+        x = encoder_block(x, heads, _MLP_RATIO * units, activation, name=f"block{number}", dropout=dropout)
     x = layers.LayerNormalization(epsilon=_EPSILON, name="final_norm")(x)
     return head.build(inputs, head.pool(x))
-
-
-def _encoder_block(
-    x: keras.KerasTensor, units: int, heads: int, dropout: float, activation: str, name: str
-) -> keras.KerasTensor:
-    """Attend over all steps, then widen and narrow each; both are added to what came in."""
-    normed = layers.LayerNormalization(epsilon=_EPSILON, name=f"{name}_attention_norm")(x)
-    attended = layers.MultiHeadAttention(heads, units // heads, name=f"{name}_attention")(normed, normed)
-    x = _add(x, attended, dropout, name=f"{name}_attention")
-    normed = layers.LayerNormalization(epsilon=_EPSILON, name=f"{name}_mlp_norm")(x)
-    widened = layers.Dense(_MLP_RATIO * units, kernel_initializer="he_normal", name=f"{name}_mlp_widen")(normed)
-    widened = activate(widened, activation, name=f"{name}_mlp_act")
-    narrowed = layers.Dense(units, name=f"{name}_mlp_narrow")(widened)
-    return _add(x, narrowed, dropout, name=f"{name}_mlp")
-
-
-def _add(x: keras.KerasTensor, branch: keras.KerasTensor, dropout: float, name: str) -> keras.KerasTensor:
-    if dropout > 0:
-        branch = layers.Dropout(dropout, name=f"{name}_dropout")(branch)
-    return layers.Add(name=f"{name}_add")([x, branch])

@@ -78,8 +78,9 @@ class Torch:
         return jax.lax.reduce_window(x, -np.inf, jax.lax.max, window, steps, [(0, 0), *sides, (0, 0)])
 
     def bn(self, x: Array, name: str) -> Array:
-        gamma, beta, mean, variance = self.model.get_layer(f"{name}_bn").get_weights()
-        return (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+        layer = self.model.get_layer(f"{name}_bn")
+        gamma, beta, mean, variance = layer.get_weights()
+        return (x - mean) / np.sqrt(variance + layer.epsilon) * gamma + beta
 
     def conv_bn(self, x: Array, name: str, strides: int = 1) -> Array:
         return self.bn(self.conv(x, name, strides), name)

@@ -56,7 +56,17 @@ PUBLISHED = {
     "se_resnet50": (28_088_024, None, None),
     "resnet34": (21_797_672, 17_024, 3_663_761_408),
     "resnet18": (11_689_512, 9_600, 1_814_073_344),
+    "mobilenet_v1": (4_231_976, 21_888, 568_740_352),
     "mobilenet_v2": (3_504_872, 34_112, 300_774_272),
+    "mobilenet_v3_small": (2_542_856, 12_112, None),
+    "mobilenet_v3_large": (5_483_032, 24_400, None),
+    "efficientnet_lite0": (4_652_008, 42_016, None),
+    "efficientnet_lite1": (5_416_680, None, None),
+    "efficientnet_lite2": (6_092_072, None, None),
+    "efficientnet_lite3": (8_197_096, None, None),
+    "efficientnet_lite4": (13_006_568, None, None),
+    "vit_tiny": (5_717_416 - 2 * 192, 0, None),
+    "mobilevit_xxs": (1_272_024, None, None),
     "resnet8": (78_186, 480, 12_501_632),
 }
 
@@ -99,8 +109,9 @@ def test_variants_have_the_published_parameters(name: str, arguments: dict[str, 
     assert parameters(zoo.create_model(name, **arguments))[0] == trainable
 
 
-def test_resnet8_is_mlperf_tinys_in_size() -> None:
-    assert zoo.resnet8().count_params() == 78_666
+@pytest.mark.parametrize(("name", "parameters"), [("resnet8", 78_666), ("mobilenet_v1_025_96", 221_794)])
+def test_mlperf_tinys_models_have_its_size(name: str, parameters: int) -> None:
+    assert zoo.create_model(name).count_params() == parameters
 
 
 def test_listing_imports_no_keras() -> None:

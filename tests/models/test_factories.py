@@ -35,17 +35,22 @@ NON_DEFAULT: dict[str, dict[str, Any]] = {
     "densenet40_12": {"input_shape": (17, 13, 1), "activation": "relu6"},
     "squeezenet": {"input_shape": (33, 66, 4), "activation": "silu"},
     "shufflenet_v2": {"input_shape": (66, 75, 1), "width": 0.5, "activation": "relu6"},
+    "mobilenet_v1": {"input_shape": (70, 80, 3), "alpha": 0.25, "activation": "relu", "sparse_inference": True},
     "mobilenet_v2": {"input_shape": (33, 40, 1), "alpha": 0.35, "activation": "hard_silu"},
+    "mobilenet_v3_small": {"input_shape": (33, 40, 3), "alpha": 0.5, "activation": "silu", "minimalistic": True},
+    "efficientnet_lite0": {"input_shape": (67, 66, 3), "activation": "silu", "pixel_scaling": "imagenet"},
+    "vit_tiny": {"input_shape": (17, 20, 4), "activation": "relu", "patch_size": 8},
+    "mobilevit_xxs": {"input_shape": (20, 28, 1), "activation": "hard_silu", "pixel_scaling": "signed"},
     "lstm": {"input_shape": (7, 3), "units": 5, "depth": 3},
     "text_cnn": {"input_shape": (7,), "vocabulary_size": 9, "embedding": 4, "filters": 5, "widths": (2, 9)},
     "attention": {"input_shape": (7, 3), "units": 6, "depth": 1, "heads": 3, "activation": "gelu"},
 }
 NAMES = list(zoo.CATALOG if os.environ.get("KZOO_MATRIX") == "whole" else NON_DEFAULT)
 # Pixels a side for those that need more than 16.
-SIDES: dict[str, int] = dict.fromkeys(zoo.list_models("vgg*"), 32)
+SIDES: dict[str, int] = {**dict.fromkeys(zoo.list_models("vgg*"), 32), "mobilevit_xxs": 32}
 # Those that must know height and width: with the classifier, or in any case.
 FIXED_BY_THEIR_TOP = [*zoo.list_models("vgg*"), "alexnet"]
-FIXED = ["shufflenet_v2"]
+FIXED = ["shufflenet_v2", "vit_tiny", "mobilevit_xxs"]
 COMMON = {"classes": 3, "classifier_activation": None, "dropout": 0.3, "name": "renamed"}
 
 LOAD_EVERYTHING = """
@@ -195,7 +200,7 @@ def test_smallest_images(name: str) -> None:
     assert np.isfinite(answer(model, example((smallest, smallest, 3), batch=2))).all()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large"])
 def test_up_to_64_pixels_the_network_divides_by_8_and_beyond_by_32(name: str) -> None:
     small = zoo.create_model(name, input_shape=(64, 80, 3), include_top=False)
     large = zoo.create_model(name, input_shape=(65, 96, 3), include_top=False)

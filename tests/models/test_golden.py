@@ -1,7 +1,7 @@
 """The same weights in an independent implementation give the same outputs.
 
-PyTorch's ResNet18 and MobileNetV2 are written out here as their papers and torchvision say, with jax.lax convolutions
-and symmetric padding; MLPerf Tiny's ResNet8 as its reference does. keras.applications has its own MobileNetV2.
+PyTorch's ResNet18 is written out here as its paper and torchvision say, with jax.lax convolutions and symmetric
+padding; MLPerf Tiny's ResNet8 as its reference does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from kzoo.models import attention, lstm, mobilenet_v2, resnet8, resnet18
+from kzoo.models import attention, lstm, resnet8, resnet18
 
 from .golden import Array, Torch, assert_alike, pixels, scatter
 
@@ -34,20 +34,6 @@ def torch_resnet18(model: keras.Model, images: Array, imagenet_stem: bool) -> Ar
     return torch.classify(x)
 
 
-def torch_mobilenet_v2(model: keras.Model, images: Array) -> Array:
-    torch = Torch(model, lambda x: np.clip(x, 0, 6))
-    x = torch.activation(torch.conv_bn(images / 255, "stem", 2))
-    table = [(1, 1, 1), (6, 2, 2), (6, 3, 2), (6, 4, 2), (6, 3, 1), (6, 3, 2), (6, 1, 1)]
-    for stage, (expansion, blocks, first_strides) in enumerate(table, start=1):
-        for block in range(1, blocks + 1):
-            name = f"stage{stage}_block{block}"
-            y = x if expansion == 1 else torch.activation(torch.conv_bn(x, f"{name}_expand"))
-            y = torch.activation(torch.conv_bn(y, f"{name}_depthwise", first_strides if block == 1 else 1))
-            y = torch.conv_bn(y, f"{name}_project")
-            x = x + y if block > 1 else y
-    return torch.classify(torch.activation(torch.conv_bn(x, "last")))
-
-
 @pytest.mark.parametrize("size", [(75, 102), (32, 32)])
 def test_resnet18_computes_what_pytorchs_does(size: tuple[int, int]) -> None:
     model = resnet18(input_shape=(*size, 3), classes=10, classifier_activation=None)
@@ -55,32 +41,6 @@ def test_resnet18_computes_what_pytorchs_does(size: tuple[int, int]) -> None:
     scatter(model, images)
     expected = torch_resnet18(model, images, imagenet_stem=min(size) > 64)
     assert_alike(model.predict_on_batch(images), expected)
-
-
-def test_mobilenet_v2_computes_what_pytorchs_does() -> None:
-    size = (75, 102)  # odd and even sizes before the strided layers, 102-51-26-13-7 and 75-38-19-10-5
-    model = mobilenet_v2(input_shape=(*size, 3), classes=10, classifier_activation=None)
-    images = pixels(2, *size, 3)
-    scatter(model, images)
-    assert_alike(model.predict_on_batch(images), torch_mobilenet_v2(model, images))
-
-
-@pytest.mark.parametrize("alpha", [0.35, 1.0, 1.4])
-def test_mobilenet_v2_computes_what_keras_applications_does(alpha: float) -> None:
-    # From 97 pixels on every strided layer meets an odd size, where TensorFlow's padding and PyTorch's are the same.
-    shape, classes = (97, 97, 3), 10
-    reference = keras.applications.MobileNetV2(shape, alpha, weights=None, classes=classes, classifier_activation=None)
-    model = mobilenet_v2(input_shape=shape, alpha=alpha, classes=classes, classifier_activation=None)
-    images = pixels(2, *shape)
-    scatter(reference, images / 255)
-    sources = [layer for layer in reference.layers if layer.get_weights()]
-    targets = [layer for layer in model.layers if layer.get_weights()]
-    for source, target in zip(sources, targets, strict=True):
-        values = source.get_weights()
-        if isinstance(source, layers.BatchNormalization):
-            values[3] = values[3] + source.epsilon - target.epsilon
-        target.set_weights(values)
-    assert_alike(model.predict_on_batch(images), reference.predict_on_batch(images / 255))
 
 
 def mlperf_tiny_resnet8() -> keras.Model:
