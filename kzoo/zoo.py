@@ -30,7 +30,7 @@ def list_models(pattern: str = "*", *, family: str | None = None, task: str | No
     Args:
         pattern: With wildcards, as `"resnet*"`.
         family: Only this family, as `"resnet"`.
-        task: Only models for `"image"` or `"sequence"`.
+        task: Only models for `"image"`, `"sequence"` or `"reconstruction"`.
 
     Example:
         >>> import kzoo

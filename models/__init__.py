@@ -26,9 +26,17 @@ from .catalog import CATALOG, ModelRecord
 if TYPE_CHECKING:
     import keras
 
+    from .anomaly_detection import autoencoder as autoencoder
     from .convnet import cnn as cnn
+    from .convolutional_recurrent import cnn_lstm as cnn_lstm
+    from .convolutional_recurrent import conv_lstm as conv_lstm
+    from .keyword_spotting import ds_cnn as ds_cnn
     from .mobilenet import mobilenet_v2 as mobilenet_v2
+    from .recurrent import bigru as bigru
+    from .recurrent import bilstm as bilstm
+    from .recurrent import gru as gru
     from .recurrent import lstm as lstm
+    from .recurrent import lstm_attention as lstm_attention
     from .resnet import resnet8 as resnet8
     from .resnet import resnet18 as resnet18
     from .resnet import resnet18_v2 as resnet18_v2
@@ -52,6 +60,10 @@ if TYPE_CHECKING:
     from .resnet import wide_resnet28_10 as wide_resnet28_10
     from .resnet import wide_resnet40_2 as wide_resnet40_2
     from .self_attention import attention as attention
+    from .self_attention import text_transformer as text_transformer
+    from .self_attention import transformer_small as transformer_small
+    from .self_attention import transformer_tiny as transformer_tiny
+    from .temporal_convolution import tcn as tcn
 
 __all__ = ["CATALOG", "ModelRecord", "count_macs", "create_model", "list_models", *CATALOG]
 
@@ -62,7 +74,7 @@ def list_models(pattern: str = "*", *, family: str | None = None, task: str | No
     Args:
         pattern: shell wildcards, `"resnet*"`; upper and lower case are the same.
         family: only this family.
-        task: only `"image"` or `"sequence"`.
+        task: only `"image"`, `"sequence"` or `"reconstruction"`.
 
     Returns:
         Names in the catalogue's order; empty where nothing fits the pattern.

@@ -12,7 +12,7 @@ from .terminal import show_json, show_table
 @click.command("list")
 @click.argument("pattern", default="*")
 @click.option("--family", help="Only this family, as resnet.")
-@click.option("--task", type=click.Choice(["image", "sequence"]), help="Only models for this kind of input.")
+@click.option("--task", type=click.Choice(["image", "sequence", "reconstruction"]), help="Only models for this task.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
 def list_models(pattern: str, family: str | None, task: str | None, as_json: bool) -> None:
     """List the models whose name fits PATTERN, as "resnet*"."""

@@ -35,6 +35,8 @@ PUBLISHED = {
     "resnet18": (11_689_512, 9_600, 1_814_073_344),
     "mobilenet_v2": (3_504_872, 34_112, 300_774_272),
     "resnet8": (78_186, 480, 12_501_632),
+    "ds_cnn": (23_756, None, None),
+    "autoencoder": (267_928, None, None),
 }
 
 
@@ -55,7 +57,7 @@ def test_a_record_tells_the_truth_about_its_model(name: str) -> None:
     for ours, published in zip(counted, PUBLISHED.get(name, counted), strict=True):
         assert published in (None, ours)
     assert model.input_shape == (None, *record.input_shape)
-    assert model.output_shape == (None, record.classes)
+    assert model.output_shape == (None, *((record.classes,) if record.classes else record.input_shape))
     assert model.name == record.name == name
 
 
@@ -71,8 +73,11 @@ def test_variants_have_the_published_parameters(name: str, arguments: dict[str, 
     assert parameters(zoo.create_model(name, **arguments))[0] == trainable
 
 
-def test_resnet8_is_mlperf_tinys_in_size() -> None:
+def test_mlperf_tinys_models_are_so_in_size() -> None:
     assert zoo.resnet8().count_params() == 78_666
+    # Theirs begin with no normalisation of the features: mean and variance of each, and a count.
+    assert zoo.ds_cnn().count_params() == 24_908 + 2 * 10 + 1
+    assert zoo.autoencoder().count_params() == 269_992 + 2 * 128 + 1
 
 
 def test_listing_imports_no_keras() -> None:
@@ -93,7 +98,7 @@ def test_listing_imports_no_keras() -> None:
         ({"pattern": "ResNet?"}, ["resnet8"]),
         ({"pattern": "resnet"}, []),
         ({"pattern": "*[48]", "family": "resnet"}, ["resnet8", "resnet44", "resnet18", "resnet34", "se_resnet18"]),
-        ({"pattern": "*n", "task": "sequence"}, ["attention"]),
+        ({"pattern": "*n", "task": "sequence"}, ["lstm_attention", "tcn", "ds_cnn", "attention"]),
         ({"pattern": "l*", "task": "image"}, []),
     ],
 )
