@@ -26,7 +26,10 @@ from .catalog import CATALOG, ModelRecord
 if TYPE_CHECKING:
     import keras
 
+    from .anomaly_detection import autoencoder as autoencoder
     from .convnet import cnn as cnn
+    from .convolutional_recurrent import cnn_lstm as cnn_lstm
+    from .convolutional_recurrent import conv_lstm as conv_lstm
     from .densenet import densenet40_12 as densenet40_12
     from .densenet import densenet121 as densenet121
     from .densenet import densenet169 as densenet169
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from .fire import squeezenet as squeezenet
     from .inception import googlenet as googlenet
     from .inception import inception_v3 as inception_v3
+    from .keyword_spotting import ds_cnn as ds_cnn
     from .lenet import lenet5 as lenet5
     from .mobilenetv1 import mobilenet_v1 as mobilenet_v1
     from .mobilenetv1 import mobilenet_v1_025_96 as mobilenet_v1_025_96
@@ -47,7 +51,11 @@ if TYPE_CHECKING:
     from .mobilenetv3 import mobilenet_v3_large as mobilenet_v3_large
     from .mobilenetv3 import mobilenet_v3_small as mobilenet_v3_small
     from .mobilevit import mobilevit_xxs as mobilevit_xxs
+    from .recurrent import bigru as bigru
+    from .recurrent import bilstm as bilstm
+    from .recurrent import gru as gru
     from .recurrent import lstm as lstm
+    from .recurrent import lstm_attention as lstm_attention
     from .resnet import resnet8 as resnet8
     from .resnet import resnet18 as resnet18
     from .resnet import resnet18_v2 as resnet18_v2
@@ -71,7 +79,11 @@ if TYPE_CHECKING:
     from .resnet import wide_resnet28_10 as wide_resnet28_10
     from .resnet import wide_resnet40_2 as wide_resnet40_2
     from .self_attention import attention as attention
+    from .self_attention import text_transformer as text_transformer
+    from .self_attention import transformer_small as transformer_small
+    from .self_attention import transformer_tiny as transformer_tiny
     from .shufflenet import shufflenet_v2 as shufflenet_v2
+    from .temporal_convolution import tcn as tcn
     from .text import text_cnn as text_cnn
     from .twin_encoder import siamese as siamese
     from .vgg import alexnet as alexnet
@@ -94,7 +106,8 @@ def list_models(pattern: str = "*", *, family: str | None = None, task: str | No
     Args:
         pattern: shell wildcards, `"resnet*"`; upper and lower case are the same.
         family: only this family.
-        task: only models for `"image"`, `"sequence"` or `"text"`, those that take other data, too, included.
+        task: only models for `"image"`, `"sequence"`, `"text"`, `"similarity"` or `"reconstruction"`, those that take
+            other data, too, included.
 
     Returns:
         Names in the catalogue's order; empty where nothing fits the pattern.

@@ -123,6 +123,30 @@ def sequence_shape(
     return steps, features
 
 
+def text_shape(input_shape: Sequence[int | None] | None, default: int, *, fixed_steps: bool) -> int | None:
+    """Check `(steps,)` of token ids and give the steps; `None` for steps known only when the model is called.
+
+    Args:
+        input_shape: what the user gave, `None` for the default.
+        default: the factory's own number of steps.
+        fixed_steps: whether the network has weights for every step.
+    """
+    if input_shape is None:
+        return default
+    (steps,) = _shape(input_shape, "(steps,)", (default,))
+    if fixed_steps and steps is None:
+        raise ValueError(
+            f"`input_shape` must say how many steps there are. Received: input_shape={tuple(input_shape)}. "
+            f"Give the length of the longest text, for example ({default},)."
+        )
+    return steps
+
+
+def vocabulary(size: SupportsIndex) -> int:
+    """Check a number of token ids: 0 is padding, so that there are two at least."""
+    return whole_number("vocabulary_size", size, minimum=2)
+
+
 def _shape(value: object, axes: str, default: tuple[int, ...]) -> tuple[int | None, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != len(default):
         raise ValueError(

@@ -95,6 +95,26 @@ def feature_normalization() -> layers.Normalization:
     return layers.Normalization(axis=-1, dtype="float32", name="normalization")
 
 
+def open_text(
+    length: int | None, vocabulary_size: int, width: int
+) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
+    """Start a text model: token ids, 0 for padding, to vectors.
+
+    Args:
+        length: tokens of the longest text, None for any.
+        vocabulary_size: number of different ids.
+        width: of the vectors.
+
+    Returns:
+        The model's input `(batch, steps)`, the vectors `(batch, steps, width)` and the mask `(batch, steps)`, true
+        where there is a token. Hand it to every layer that mixes steps.
+    """
+    inputs = keras.Input((length,), dtype="int32", name="tokens")
+    x = layers.Embedding(vocabulary_size, width, name="embedding")(inputs)
+    # What `mask_zero` would compute. As a tensor of its own it also reaches what lies behind layers that hand none on.
+    return inputs, x, keras.ops.not_equal(inputs, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The end of a model and the arguments of keras.applications that shape it, checked when it is made.
@@ -137,18 +157,24 @@ class Head:
             )
         _check_weights(self.weights)
 
-    def pool(self, x: keras.KerasTensor, keepdims: bool = False) -> keras.KerasTensor:
+    def pool(
+        self, x: keras.KerasTensor, *, keepdims: bool = False, mask: keras.KerasTensor | None = None
+    ) -> keras.KerasTensor:
         """Bring a feature map to one vector, `(batch, channels)`, unless the whole map was asked for.
 
-        With `keepdims` the average is a 1x1 map first, which is where XNNPACK's sparse inference ends.
+        Args:
+            x: `(batch, height, width, channels)` or `(batch, steps, channels)`.
+            keepdims: take the average of an image as a 1x1 map first, which is where XNNPACK's sparse inference ends.
+            mask: `(batch, steps)`, true for the steps that an average over steps is to count.
         """
         kind = "avg" if self.include_top else self.pooling
         if kind is None:
             return x
         image = len(x.shape) == 4
         if kind == "avg":
-            average = layers.GlobalAveragePooling2D if image else layers.GlobalAveragePooling1D
-            x = average(keepdims=keepdims, name="avg_pool")(x)
+            if not image:
+                return layers.GlobalAveragePooling1D(name="avg_pool")(x, mask=mask)
+            x = layers.GlobalAveragePooling2D(keepdims=keepdims, name="avg_pool")(x)
             return layers.Flatten(name="flatten")(x) if keepdims else x
         maximum = layers.GlobalMaxPooling2D if image else layers.GlobalMaxPooling1D
         return maximum(name="max_pool")(x)

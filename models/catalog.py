@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-Task = Literal["image", "sequence", "text", "similarity"]
+Task = Literal["image", "sequence", "text", "similarity", "reconstruction"]
 
 
 class Paper(NamedTuple):
@@ -34,7 +34,8 @@ class ModelRecord:
         name: the name `create_model` takes.
         family: models of one file and one idea.
         task: `"image"` takes `(height, width, channels)`, `"sequence"` takes `(steps, features)`, `"text"` takes
-            `(length,)` places in a vocabulary; `"similarity"` compares two samples.
+            `(length,)` places in a vocabulary, and all tell classes apart; `"similarity"` compares two samples,
+            `"reconstruction"` gives back the sequence that it takes.
         factory: `"module:function"` inside `kzoo.models`.
         input_shape: the factory's default, without the batch axis.
         classes: the factory's default; None for a model that knows no classes.
@@ -132,6 +133,40 @@ _LSTM = Paper("Long Short-Term Memory, Hochreiter and Schmidhuber 1997", "https:
 _SIAMESE = Paper(
     "Signature Verification using a Siamese Time Delay Neural Network, Bromley et al. 1993",
     "https://proceedings.neurips.cc/paper/1993/hash/288cc0ff022877bd3df94bc9360b9c5d-Abstract.html",
+)
+_BIDIRECTIONAL = Paper(
+    "Bidirectional Recurrent Neural Networks, Schuster and Paliwal 1997", "https://doi.org/10.1109/78.650093"
+)
+_GRU = Paper(
+    "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation, Cho et al. 2014",
+    "https://arxiv.org/abs/1406.1078",
+)
+_POOLING = Paper(
+    "Hierarchical Attention Networks for Document Classification, Yang et al. 2016",
+    "https://doi.org/10.18653/v1/N16-1174",
+)
+_DEEP_CONV_LSTM = Paper(
+    "Deep Convolutional and LSTM Recurrent Neural Networks for Multimodal Wearable Activity Recognition, "
+    "Ordonez and Roggen 2016",
+    "https://doi.org/10.3390/s16010115",
+)
+_CONV_LSTM = Paper(
+    "Convolutional LSTM Network: A Machine Learning Approach for Precipitation Nowcasting, Shi et al. 2015",
+    "https://arxiv.org/abs/1506.04214",
+)
+_TCN = Paper(
+    "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence Modeling, Bai et al. 2018",
+    "https://arxiv.org/abs/1803.01271",
+)
+_PRE_NORM = Paper(
+    "On Layer Normalization in the Transformer Architecture, Xiong et al. 2020", "https://arxiv.org/abs/2002.04745"
+)
+_ALBERT = Paper(
+    "ALBERT: A Lite BERT for Self-supervised Learning of Language Representations, Lan et al. 2019",
+    "https://arxiv.org/abs/1909.11942",
+)
+_HELLO_EDGE = Paper(
+    "Hello Edge: Keyword Spotting on Microcontrollers, Zhang et al. 2017", "https://arxiv.org/abs/1711.07128"
 )
 _ATTENTION = Paper("Attention Is All You Need, Vaswani et al. 2017", "https://arxiv.org/abs/1706.03762")
 _TEXT_CNN = Paper(
@@ -249,11 +284,35 @@ _RECORDS = (
     ModelRecord("mobilevit_xxs", "mobilevit", "image", "mobilevit:mobilevit_xxs", (256, 256, 3), 1000, 1_272_024, 4_112,
                 407_364_096, _MOBILEVIT, "timm, mobilevit_xxs: 1,272,024"),
     ModelRecord("lstm", "recurrent", "sequence", "recurrent:lstm", _SENSORS, 6, 52_358, 19, 6_586_752, _LSTM,
+                kinds=_SEQUENCE + _TEXT),
+    ModelRecord("bilstm", "recurrent", "sequence", "recurrent:bilstm", _SENSORS, 6, 137_478, 19, 17_367_808,
+                _BIDIRECTIONAL, kinds=_SEQUENCE + _TEXT),
+    ModelRecord("gru", "recurrent", "sequence", "recurrent:gru", _SENSORS, 6, 39_750, 19, 4_940_160, _GRU,
+                kinds=_SEQUENCE + _TEXT),
+    ModelRecord("bigru", "recurrent", "sequence", "recurrent:bigru", _SENSORS, 6, 104_070, 19, 13_026_048,
+                _BIDIRECTIONAL, kinds=_SEQUENCE + _TEXT),
+    ModelRecord("lstm_attention", "recurrent", "sequence", "recurrent:lstm_attention", _SENSORS, 6, 56_582, 19,
+                7_119_232, _POOLING, kinds=_SEQUENCE + _TEXT),
+    ModelRecord("cnn_lstm", "convolutional_recurrent", "sequence", "convolutional_recurrent:cnn_lstm", _SENSORS, 6,
+                57_030, 275, 2_728_320, _DEEP_CONV_LSTM, kinds=_SEQUENCE),
+    ModelRecord("conv_lstm", "convolutional_recurrent", "sequence", "convolutional_recurrent:conv_lstm", _SENSORS, 6,
+                26_566, 19, 3_358_912, _CONV_LSTM, kinds=_SEQUENCE),
+    ModelRecord("tcn", "tcn", "sequence", "temporal_convolution:tcn", _SENSORS, 6, 114_630, 1_299, 14_451_072, _TCN,
                 kinds=_SEQUENCE),
+    ModelRecord("ds_cnn", "ds_cnn", "sequence", "keyword_spotting:ds_cnn", (49, 10), 12, 23_756, 1_173, 2_656_768,
+                _HELLO_EDGE, "MLPerf Tiny: 23,756, with statistics 24,908", _SEQUENCE),
+    ModelRecord("attention", "attention", "sequence", "self_attention:attention", _SENSORS, 6, 76_230, 19, 12_657_024,
+                _ATTENTION, kinds=_SEQUENCE + _TEXT),
+    ModelRecord("transformer_tiny", "attention", "sequence", "self_attention:transformer_tiny", _SENSORS, 6, 209_222,
+                19, 33_628_544, _PRE_NORM, kinds=_SEQUENCE + _TEXT),
+    ModelRecord("transformer_small", "attention", "sequence", "self_attention:transformer_small", _SENSORS, 6,
+                1_208_198, 19, 176_308_992, _PRE_NORM, kinds=_SEQUENCE + _TEXT),
+    ModelRecord("text_transformer", "attention", "text", "self_attention:text_transformer", (64,), 2, 368_514, 0,
+                7_471_232, _ALBERT, kinds=_TEXT),
+    ModelRecord("autoencoder", "autoencoder", "reconstruction", "anomaly_detection:autoencoder", (5, 128), None,
+                267_928, 2_321, 264_192, _MLPERF_TINY, "MLPerf Tiny: 267,928, with statistics 269,992", _SEQUENCE),
     ModelRecord("siamese", "siamese", "similarity", "twin_encoder:siamese", _SOUND, None, 85_120, 657, 6_191_104,
                 _SIAMESE, kinds=_SEQUENCE),
-    ModelRecord("attention", "attention", "sequence", "self_attention:attention", _SENSORS, 6, 76_230, 19, 12_657_024,
-                _ATTENTION, kinds=_SEQUENCE),
     ModelRecord("text_cnn", "text", "text", "text:text_cnn", (64,), 2, 589_402, 0, 5_287_000, _TEXT_CNN, kinds=_TEXT),
 )
 # fmt: on

@@ -15,7 +15,7 @@ from keras import layers
 
 from ._arguments import fixed_image_shape
 from ._blocks import ConvStyle, conv, conv_bn_act
-from ._encoder import encoder_block
+from ._encoder import EncoderBlock
 from ._ends import Head, is_small, open_image
 from ._mobile import inverted_residual, stage_strides
 from ._variants import variant
@@ -128,9 +128,8 @@ def _transformer(x: keras.KerasTensor, stage: Stage, activation: str, name: str)
         x = layers.Resizing(*even, name=f"{name}_enlarge")(x)
     x = _unfold(x, rows, columns, name=f"{name}_unfold")
     for number in range(1, stage.depth + 1):
-        x = encoder_block(
-            x, _HEADS, _MLP_RATIO * stage.units, activation, name=f"{name}_block{number}", epsilon=_EPSILON
-        )
+        hidden, block = _MLP_RATIO * stage.units, f"{name}_block{number}"
+        x = EncoderBlock(stage.units, _HEADS, hidden, activation, block, epsilon=_EPSILON, axis=2).apply(x)
     x = layers.LayerNormalization(epsilon=_EPSILON, name=f"{name}_norm")(x)
     x = _fold(x, rows, columns, name=f"{name}_fold")
     if even != (height, width):

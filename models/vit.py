@@ -16,7 +16,7 @@ import keras
 from keras import layers
 
 from ._arguments import fixed_image_shape, whole_number
-from ._encoder import encoder_block
+from ._encoder import EncoderBlock
 from ._ends import Head, is_small, open_image
 from ._variants import variant
 
@@ -77,7 +77,8 @@ def _vit(
     inputs, x = open_image(shape, pixel_scaling)
     x = _embed(_patches(x, patch), plan.units)
     for number in range(1, plan.depth + 1):
-        x = encoder_block(x, plan.heads, _MLP_RATIO * plan.units, activation, name=f"block{number}", epsilon=_EPSILON)
+        hidden = _MLP_RATIO * plan.units
+        x = EncoderBlock(plan.units, plan.heads, hidden, activation, f"block{number}", epsilon=_EPSILON).apply(x)
     x = layers.LayerNormalization(epsilon=_EPSILON, name="final_norm")(x)
     if include_top:
         x = layers.Cropping1D((0, rows * columns), name="class_token")(x)
