@@ -32,7 +32,7 @@ class ModelRecord:
 
     Attributes:
         name: the name `create_model` takes.
-        family: models of one file and one idea.
+        family: models of one idea.
         task: `"image"` takes `(height, width, channels)`, `"sequence"` takes `(steps, features)`.
         factory: `"module:function"` inside `kzoo.models`.
         input_shape: the factory's default, without the batch axis.
