@@ -38,8 +38,8 @@ NON_DEFAULT: dict[str, dict[str, Any]] = {
 NAMES = list(zoo.CATALOG if os.environ.get("KZOO_MATRIX") == "whole" else NON_DEFAULT)
 # Pixels a side for those that need more than 16.
 SIDES: dict[str, int] = {"mobilevit_xxs": 32}
-# Networks for one size of image, which must be known.
-FIXED_SIZE = {"vit_tiny", "mobilevit_xxs"}
+# Networks for one size, which must be known.
+FIXED_SIZE = {"attention", "vit_tiny", "mobilevit_xxs"}
 COMMON = {"classes": 3, "classifier_activation": None, "dropout": 0.3, "name": "renamed"}
 
 LOAD_EVERYTHING = """
@@ -175,7 +175,7 @@ def test_up_to_64_pixels_the_network_divides_by_8_and_beyond_by_32(name: str) ->
     assert large.output_shape[1:3] == (3, 3)
 
 
-@pytest.mark.parametrize("name", [*(name for name in zoo.list_models(task="image") if name not in FIXED_SIZE), "lstm"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in FIXED_SIZE])
 def test_sizes_known_only_when_called(name: str) -> None:
     image = zoo.CATALOG[name].task == "image"
     shape = (None, None, 3) if image else (None, 4)
