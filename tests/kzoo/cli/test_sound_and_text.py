@@ -77,7 +77,7 @@ def test_texts_from_file_to_prediction(invoke, text_run, place):
     with Path("other/sms.csv").open("a") as file:
         file.write("ham,unheard whatsoever\n")
     other = invoke("evaluate", text_run.path, "--data", "other/sms.csv", "--split", "train", "--json")
-    assert json.loads(other.stdout)["samples"] == 21
+    assert json.loads(other.stdout)["samples"] == 23
 
 
 @pytest.mark.slow(20)
