@@ -72,6 +72,7 @@ def examine(
     verification: tuple[Sequence[np.ndarray], np.ndarray | None],
     answers: Sequence[np.ndarray],
     names: Sequence[str] | None,
+    boundary: float = 0.5,
 ) -> Examined:
     """Give the file its metadata, check what it is made of and where it runs, and hold it against the Keras model.
 
@@ -82,6 +83,7 @@ def examine(
         verification: real samples, one array an input, and their labels.
         answers: of the Keras model to the verification samples.
         names: of the samples.
+        boundary: where one output value alone parts two answers.
 
     Raises:
         ExportError: the file does not run on its target, or is not what its precision promises.
@@ -107,6 +109,7 @@ def examine(
             input_names=conversion.inputs,
             output_names=conversion.outputs,
             names=names,
+            boundary=boundary,
         )
         _ = lite.gzip_size  # read while the file is there
         layers = None

@@ -57,6 +57,7 @@ def export_model(
     calibration_samples: int = CALIBRATION_SAMPLES,
     verification: tuple[Arrays, np.ndarray | None],
     names: Sequence[str] | None = None,
+    boundary: float = 0.5,
     max_drop: float = 0.01,
     classes: Sequence[str] | None = None,
     metadata: bool = True,
@@ -94,6 +95,7 @@ def export_model(
         verification: `(inputs, labels)`: real samples that were not trained on, and their class indices `(samples,)` or
             None.
         names: what the verification samples are called, for the list of those that differ most.
+        boundary: for a model of one output value, which has no classes: where its two answers part.
         max_drop: how much accuracy the file may lose on them, as a fraction; without labels, the share of samples whose
             top-1 class may change.
         classes: names of the classes by output index, for the sidecar and the file's metadata.
@@ -164,6 +166,7 @@ def export_model(
         verification=(inputs, verification[1]),
         answers=answers(),
         names=names,
+        boundary=boundary,
     )
     lite, verified = found.lite, found.verified
     accepted = verified.drop <= max_drop

@@ -28,8 +28,8 @@ class Parity(BaseModel):
         max_difference: largest absolute difference of any output value.
         mean_difference: mean absolute difference.
         cosine: mean cosine similarity between the answers to a sample.
-        agreement: share of samples with the same top-1 class (the side of 0.5 where there is one output value only),
-            for the first output.
+        agreement: share of samples with the same top-1 class (the side of the boundary where there is one output value
+            only), for the first output.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -131,6 +131,7 @@ def verify(
     input_names: Sequence[str],
     output_names: Sequence[str],
     names: Sequence[str] | None = None,
+    boundary: float = 0.5,
     batch_size: int = 64,
 ) -> Verification:
     """Have the file answer the samples that the Keras model has answered, a batch at a time.
@@ -143,6 +144,7 @@ def verify(
         input_names: the file's names for the inputs, in the same order.
         output_names: the file's names for the outputs, in the order of the model's outputs.
         names: what the samples are called.
+        boundary: where one output value alone parts two answers.
         batch_size: samples at a time.
 
     Raises:
@@ -159,9 +161,10 @@ def verify(
         raise ExportError("The Keras model answers NaN or infinity on the verification data. Train it again.")
     if not all(np.isfinite(array).all() for array in theirs):
         raise ExportError("The converted file answers NaN or infinity where the Keras model does not.")
-    parity = _parity(ours, theirs)
+    classes = [top_class(answers[0], boundary) for answers in (ours, theirs)]
+    parity = _parity(ours, theirs, classes)
     truth = None if labels is None else class_labels(labels, ours[0].shape)
-    different = _most_different(ours, theirs, truth, names)
+    different = _most_different(ours, theirs, classes, truth, names)
     if truth is None:
         return Verification(
             parity=parity,
@@ -172,7 +175,7 @@ def verify(
             classes=(),
             most_different=different,
         )
-    right = [top_class(answers[0]) == truth for answers in (ours, theirs)]
+    right = [chosen == truth for chosen in classes]
     accuracies = [float(each.mean()) for each in right]
     return Verification(
         parity=parity,
@@ -220,12 +223,16 @@ def _class_drops(truth: np.ndarray, right: np.ndarray, other: np.ndarray) -> tup
 
 
 def _most_different(
-    ours: list[np.ndarray], theirs: list[np.ndarray], truth: np.ndarray | None, names: Sequence[str] | None
+    ours: list[np.ndarray],
+    theirs: list[np.ndarray],
+    chosen: list[np.ndarray],
+    truth: np.ndarray | None,
+    names: Sequence[str] | None,
 ) -> tuple[Difference, ...]:
     distance = np.abs(_flat(ours) - _flat(theirs)).max(axis=1)
     # Several classes a sample (a segmentation, say): no single one can be named.
     single = ours[0].ndim == 2
-    classes = [top_class(each[0]) if single else np.full(len(distance), -1) for each in (ours, theirs)]
+    classes = chosen if single else [np.full(len(distance), -1)] * 2
     return tuple(
         Difference(
             sample=int(sample),
@@ -245,14 +252,14 @@ def _flat(answers: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([array.reshape(len(array), -1) for array in answers], axis=1)
 
 
-def top_class(answers: np.ndarray) -> np.ndarray:
-    """Top-1 class of `(samples, …, classes)`; 0 or 1 by the side of 0.5 where there is one value only."""
+def top_class(answers: np.ndarray, boundary: float = 0.5) -> np.ndarray:
+    """Top-1 class of `(samples, …, classes)`; 0 or 1 by the side of `boundary` where there is one value only."""
     if answers.shape[-1] == 1:
-        return (answers[..., 0] > 0.5).astype(np.int64)
+        return (answers[..., 0] > boundary).astype(np.int64)
     return np.asarray(answers.argmax(axis=-1))
 
 
-def _parity(ours: list[np.ndarray], theirs: list[np.ndarray]) -> Parity:
+def _parity(ours: list[np.ndarray], theirs: list[np.ndarray], chosen: list[np.ndarray]) -> Parity:
     one, other = _flat(ours), _flat(theirs)
     difference = np.abs(one - other)
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
@@ -262,7 +269,7 @@ def _parity(ours: list[np.ndarray], theirs: list[np.ndarray]) -> Parity:
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
         cosine=float(cosines.mean()),
-        agreement=float((top_class(ours[0]) == top_class(theirs[0])).mean()),
+        agreement=float((chosen[0] == chosen[1]).mean()),
     )
 
 

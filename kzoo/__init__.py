@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kzoo.errors import DataError, ExportError, KzooError, RecipeError, RunError, TrainingError, UsageError
     from kzoo.evaluation.measure import evaluate
-    from kzoo.evaluation.predict import predict
+    from kzoo.evaluation.predict import match, predict
     from kzoo.export import benchmark, check
     from kzoo.exporting import export_model
     from kzoo.run import Run
@@ -31,6 +31,7 @@ _HOMES = {
     "export_model": "kzoo.exporting",
     "list_models": "kzoo.zoo",
     "load": "kzoo.zoo",
+    "match": "kzoo.evaluation.predict",
     "predict": "kzoo.evaluation.predict",
     "train": "kzoo.training",
     "DataError": "kzoo.errors",
@@ -59,6 +60,7 @@ __all__ = [
     "export_model",
     "list_models",
     "load",
+    "match",
     "predict",
     "train",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from kzoo import export
 from kzoo.data import Dataset, Split
 from kzoo.errors import UsageError, nearest
+from kzoo.evaluation.pairs import choose_pairs
 from kzoo.export.kits import Platform, check_free, write_kit
 from kzoo.source import Source, open_source
 
@@ -56,6 +57,7 @@ class _Samples:
     labels: np.ndarray | None
     names: tuple[str, ...] | None
     details: dict[str, Any]
+    boundary: float = 0.5
     description: str = ""
     version: str = ""
 
@@ -145,7 +147,8 @@ def export_model(
     if opened is None or isinstance(data, np.ndarray):
         samples = _from_arrays(data, {} if opened is None else _model_facts(opened))
     else:
-        samples = _from_dataset(opened, opened.dataset(data), calibration_samples, seed)
+        samples_of = _from_pairs if opened.comparison else _from_dataset
+        samples = samples_of(opened, opened.dataset(data), calibration_samples, seed)
     result = export.export_model(
         model,
         file,
@@ -160,8 +163,9 @@ def export_model(
         calibration_samples=calibration_samples,
         verification=(samples.inputs, samples.labels),
         names=samples.names,
+        boundary=samples.boundary,
         max_drop=max_drop,
-        classes=None if opened is None else opened.classes,
+        classes=None if opened is None or opened.comparison else opened.classes,
         metadata=metadata if metadata is not None else place.kit != "tflm",
         description=samples.description,
         version=samples.version,
@@ -184,7 +188,10 @@ def kit_folder(file: Path, platform: str) -> Path:
 
 def _check_kit(opened: Source | None, platform: str) -> None:
     """Make sure that a kit's program can prepare the model's input."""
-    held = None if opened is None else "sounds" if opened.input.sound else "texts" if opened.input.text else None
+    kinds = (
+        {} if opened is None else {"pairs": opened.comparison, "sounds": opened.input.sound, "texts": opened.input.text}
+    )
+    held = next((many for many, given in kinds.items() if given), None)
     if held is not None:
         raise UsageError(
             f"Expected a model of images or measurements for the {platform} kit, received one of {held}: no kit "
@@ -254,6 +261,30 @@ def _from_dataset(opened: Source, dataset: Dataset, calibration_samples: int, se
     )
 
 
+def _from_pairs(opened: Source, dataset: Dataset, calibration_samples: int, seed: int) -> _Samples:
+    """Pairs of training samples calibrate a model that compares two, pairs of validation samples verify it."""
+    assert opened.comparison is not None
+    left, right = (tensor.name for tensor in opened.model.inputs)
+    rng = np.random.default_rng(seed)
+    chosen = _choose(dataset.train, calibration_samples, rng)
+    pairs, same = choose_pairs(dataset.val.labels, VERIFICATION_SAMPLES // 2, seed)
+    names = [dataset.val.name(index) for index in range(len(dataset.val))]
+    details = _details(opened, dataset, seed)
+    return _Samples(
+        calibration={
+            left: _load(dataset.train, chosen),
+            right: _load(dataset.train, chosen[rng.permutation(len(chosen))]),
+        },
+        inputs={left: _load(dataset.val, pairs[:, 0]), right: _load(dataset.val, pairs[:, 1])},
+        labels=same.astype(np.int64),
+        names=tuple(f"{names[first]} and {names[second]}" for first, second in pairs.tolist()),
+        details={**details, "similarity": {"threshold": opened.comparison.threshold}},
+        boundary=0.5 if opened.comparison.threshold is None else opened.comparison.threshold,
+        description=f"{opened.model.name} for pairs of {dataset.name}",
+        version=opened.run.path.name if opened.run is not None else "",
+    )
+
+
 def _default_path(opened: Source | None, source: Any, quantize: str) -> Path:
     if opened is not None and opened.run is not None:
         return opened.run.path / f"model.{quantize}.tflite"
@@ -287,7 +318,10 @@ def _details(opened: Source, dataset: Dataset, seed: int) -> dict[str, Any]:
 
 
 def _model_facts(opened: Source) -> dict[str, Any]:
+    exits = opened.exits
+    early = {} if exits is None else {"exits": {"threshold": exits.threshold, "macs": exits.macs[-1]}}
     return {
+        **early,
         "model": opened.model.name,
         "input": opened.input.to_dict(),
     }

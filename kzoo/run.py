@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from kzoo.data import InputSpec
 from kzoo.errors import RecipeError, RunError
 from kzoo.evaluation.metrics import Metrics
+from kzoo.evaluation.similarity import SimilarityMetrics
 from kzoo.files import write_json, write_text
 from kzoo.recipes import Recipe, dump_recipe, load_recipe
 
@@ -56,7 +57,7 @@ class RunInfo(BaseModel):
     status: Literal["training", "interrupted", "failed", "done"]
     model: str
     arguments: dict[str, Any]
-    task: Literal["image", "sequence", "text"]
+    task: str
     classes: tuple[str, ...]
     input: InputSpec
     data: DataFacts
@@ -70,6 +71,8 @@ class RunInfo(BaseModel):
     parent: str | None = None
     epochs: int = 0
     best_epoch: int | None = None
+    # Chosen on validation: how sure an early classifier must be, or how similar two samples of a class at least are.
+    threshold: float | None = None
     # Of the training part of all epochs, as history.csv has them.
     seconds: float = 0.0
     # Headline figures by split and name, as {"test": {"accuracy": 0.98}}.
@@ -137,7 +140,7 @@ class Run:
             ) from error
 
     @functools.cached_property
-    def metrics(self) -> Metrics:
+    def metrics(self) -> Metrics | SimilarityMetrics:
         """Metrics on the test split, as measured at the end of training."""
         file = self.path / METRICS
         if not file.is_file():
@@ -146,7 +149,8 @@ class Run:
                 f"Continue with --resume."
             )
         try:
-            return Metrics.model_validate_json(file.read_bytes())
+            kind = SimilarityMetrics if self.info.task == "similarity" else Metrics
+            return kind.model_validate_json(file.read_bytes())
         except ValidationError as error:
             raise RunError(
                 f"Expected kzoo's metrics in {file}, received something else. Measure again with kzoo evaluate."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,18 @@ import numpy as np
 
 from kzoo.data import ARRAYS, Dataset, InputSpec, match_classes, open_dataset
 from kzoo.errors import RunError, UsageError
+from kzoo.exits import LAST, Exits, exit_order, file_exits, keras_exits
+from kzoo.probabilities import as_probabilities, softmax
 
 if TYPE_CHECKING:
+    from kzoo.data.options import ClassesFrom
     from kzoo.data.spec import Kind
+    from kzoo.export import LiteModel
     from kzoo.run import Run
 
 BATCH = 64
+SIMILARITY = "similarity"
+"""The task of models that compare two samples."""
 # By the number of axes, the batch included.
 _KINDS: Mapping[int, Kind] = {4: "image", 3: "sequence"}
 
@@ -30,6 +36,20 @@ class DataOrigin:
     seed: int
     fractions: tuple[float, float, float]
     fingerprint: str
+    classes_from: ClassesFrom = "folders"
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A model that compares two samples.
+
+    Attributes:
+        compare: From two batches to the similarity of their samples, `(batch,)`.
+        threshold: From which similarity two samples count as of one class; None where nobody has chosen one.
+    """
+
+    compare: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    threshold: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +64,8 @@ class Source:
         model: The `keras.Model`, or None for a `.tflite` file.
         run: The run it belongs to, if it stands in one.
         origin: The data it was trained on, if known.
+        exits: All answers of a network with early classifiers; None for others.
+        comparison: How a model that compares two samples is asked; None for others, which know classes.
     """
 
     name: str
@@ -53,6 +75,8 @@ class Source:
     model: Any = None
     run: Run | None = None
     origin: DataOrigin | None = None
+    exits: Exits | None = None
+    comparison: Comparison | None = None
 
     def dataset(self, data: Any = None) -> Dataset:
         """Open data as this model takes it; by default the data it was trained on, split as it was then.
@@ -76,6 +100,7 @@ class Source:
             fit=self.input.fit,
             seed=origin.seed,
             fractions=origin.fractions,
+            classes_from=origin.classes_from,
             sound=self.input.sound,
             text=self.input.text,
         )
@@ -91,20 +116,23 @@ class Source:
             raise UsageError(
                 f"Expected samples of shape {self.input.shape}, received {dataset.input.shape} from {dataset.name}."
             )
-        return match_classes(dataset, self.classes)
+        # What compares samples need not know their classes.
+        return dataset if self.comparison else match_classes(dataset, self.classes)
 
 
 def open_source(source: Any, *, runtime: str = "auto", threads: int = 1) -> Source:
     """Open what a command takes as RUN.
 
     Args:
-        source: A run directory, a `.keras` or `.tflite` file, a `Run`, or a `keras.Model`.
+        source: A run directory, a `.keras` or `.tflite` file, a `Run`, a `keras.Model`, or what this gave before.
         runtime: What runs a `.tflite`: `"litert"`, `"tflite-runtime"`, or the one that is installed (`"auto"`).
         threads: Of that runtime.
 
     Raises:
         RunError: Nothing there that can be asked.
     """
+    if isinstance(source, Source):
+        return source
     # First of all: a device that only runs such files has none of the packages that a run is read with.
     if isinstance(source, str | Path) and Path(source).suffix == ".tflite":
         return _from_tflite(Path(source), runtime, threads)
@@ -126,26 +154,17 @@ def open_source(source: Any, *, runtime: str = "auto", threads: int = 1) -> Sour
     raise RunError(f"Expected a run directory, a .keras or a .tflite file, received {path}. kzoo train makes runs.")
 
 
-def as_probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Leave probabilities as they are and put logits through a softmax."""
-    outputs = np.asarray(outputs, dtype=np.float32)
-    if outputs.min(initial=0.0) >= -1e-3 and outputs.max(initial=0.0) <= 1.001:
-        return outputs
-    return _softmax(outputs)
-
-
-def _softmax(outputs: np.ndarray) -> np.ndarray:
-    exponents = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
-
-
 def _from_run(run: Run) -> Source:
     info = run.info
     model = run.model
-    if (None, *info.input.shape) != model.input_shape or (None, len(info.classes)) != model.output_shape:
+    compares = info.task == SIMILARITY
+    taken, answers = (tensors[0].shape for tensors in (model.inputs, model.outputs))
+    values = 1 if compares else len(info.classes)
+    if ((None, *info.input.shape), (None, values), 1 + compares) != (taken, answers, len(model.inputs)):
+        known = "compare two samples" if compares else f"know {values} classes"
         raise RunError(
-            f"Expected the model of {run.path} to take {info.input.shape} and to know {len(info.classes)} classes, "
-            f"received one from {model.input_shape} to {model.output_shape}. Its files are not of one run: train anew."
+            f"Expected the model of {run.path} to take {info.input.shape} and to {known}, "
+            f"received one from {taken} to {answers}. Its files are not of one run: train anew."
         )
     # Arrays that were given in memory cannot be opened again.
     origin = (
@@ -155,10 +174,16 @@ def _from_run(run: Run) -> Source:
             source=info.data.source,
             seed=info.seed,
             fractions=run.recipe.data.fractions,
+            classes_from=run.recipe.data.classes_from,
             fingerprint=info.data.fingerprint,
         )
     )
-    return Source(str(run.path), info.classes, info.input, keras_predict(model), model, run, origin)
+    if compares:
+        comparison = Comparison(keras_compare(model), info.threshold)
+        return Source(str(run.path), (), info.input, _knows_no_classes, model, run, origin, None, comparison)
+    exits = keras_exits(model, 1.0 if info.threshold is None else info.threshold)
+    predict = keras_predict(model) if exits is None else exits.predict
+    return Source(str(run.path), info.classes, info.input, predict, model, run, origin, exits)
 
 
 def _from_model(model: Any, name: str) -> Source:
@@ -194,31 +219,58 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
         )
     kind = _KINDS.get(1 + len(file.input_shape))
     described = facts.get("details", {}).get("input") if isinstance(facts.get("details", {}), dict) else None
-    if (kind is None and not described) or len(file.output_shape) != 1:
+    order = exit_order(list(file.outputs))
+    outputs = file.output_shape if order is None else tuple(file.outputs[LAST].shape[1:])
+    if (kind is None and not described) or len(outputs) != 1:
         raise UsageError(
             f"Expected a classifier of images (height, width, channels) or sequences (steps, features), or of texts "
-            f"with its sidecar, received {path} from {file.input_shape} to {file.output_shape}."
+            f"with its sidecar, received {path} from {file.input_shape} to {outputs}."
         )
     try:
-        names = facts.get("classes") or [str(number) for number in range(file.output_shape[0])]
+        names = facts.get("classes") or [str(number) for number in range(outputs[0])]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise TypeError(names)
         details = facts.get("details", {})
         spec = InputSpec.from_dict(details.get("input") or {"kind": kind, "shape": file.input_shape})
         origin = DataOrigin(**details["data"]) if details.get("data") else None
+        similarity = details.get("similarity")
+        exit_facts = details.get("exits") or {"macs": 0, "threshold": 1.0}
     except (ValueError, TypeError, AttributeError) as error:
         raise RunError(
             f"Expected kzoo's sidecar in {path}.json, received one that is not. Export the file again."
         ) from error
+    if similarity is not None:
+        comparison = Comparison(_file_compare(file), **similarity)
+        return Source(str(path), (), spec, _knows_no_classes, None, None, origin, None, comparison)
     classes = tuple(names)
-    if (spec.shape, len(classes)) != (file.input_shape, file.output_shape[0]):
+    if (spec.shape, len(classes)) != (file.input_shape, outputs[0]):
         raise RunError(
             f"Expected the sidecar of {path} in {path}.json, received that of a file from {spec.shape} to "
             f"{len(classes)} classes. Put the right one beside it, or export again."
         )
     # Where the sidecar says so nobody has to guess: logits may look like probabilities.
-    probabilities = _softmax if facts.get("logits") else as_probabilities
+    probabilities = softmax if facts.get("logits") else as_probabilities
+    if order is not None:
+        exits = file_exits(
+            lambda batch: probabilities(_in_order(file.predict_outputs(batch), order)), len(order), **exit_facts
+        )
+        return Source(str(path), classes, spec, exits.predict, None, None, origin, exits)
     return Source(str(path), classes, spec, lambda batch: probabilities(file.predict(batch)), None, None, origin)
+
+
+def _knows_no_classes(batch: np.ndarray) -> np.ndarray:
+    raise UsageError("Expected a classifier, received a model that compares two inputs. Ask it with kzoo.match.")
+
+
+def _file_compare(file: LiteModel) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    left, right = file.inputs
+    return lambda one, other: file.predict({left: one, right: other})[:, 0]
+
+
+def _in_order(outputs: Mapping[str, np.ndarray], order: Sequence[int]) -> np.ndarray:
+    """Give all classifiers' answers as one array `(batch, exits, classes)`, the earliest classifier first."""
+    arrays = list(outputs.values())
+    return np.stack([arrays[place] for place in order], axis=1)
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
@@ -232,6 +284,13 @@ def _sidecar(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RunError(f"Expected a JSON object in {sidecar}, received something else. Export the file again.")
     return content
+
+
+def keras_compare(model: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Ask a Keras model of two inputs how similar they are, one batch a call: `(batch,)`."""
+    return lambda left, right: np.asarray(
+        model.predict_on_batch([left.astype(np.float32), right.astype(np.float32)]), np.float32
+    )[:, 0]
 
 
 def keras_predict(model: Any) -> Callable[[np.ndarray], np.ndarray]:

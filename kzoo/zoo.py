@@ -208,7 +208,14 @@ def transfer_weights(trained: keras.Model, fresh: keras.Model, skip: Collection[
 
 
 def head_layers(model: keras.Model) -> list[str]:
-    """Names of the layers that know the classes: the last layer with weights."""
+    """Names of the layers that know the classes: the last layer with weights, or that of every output.
+
+    What compares two samples knows no classes.
+    """
+    if len(model.inputs) > 1:
+        return []
+    if len(model.outputs) > 1:
+        return list(model.output_names)
     return [layer.name for layer in model.layers if layer.weights][-1:]
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import keras
 
     from .convnet import cnn as cnn
+    from .early_exit import early_exit_resnet as early_exit_resnet
     from .mobilenet import mobilenet_v2 as mobilenet_v2
     from .recurrent import lstm as lstm
     from .resnet import resnet8 as resnet8
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from .resnet import wide_resnet40_2 as wide_resnet40_2
     from .self_attention import attention as attention
     from .text import text_cnn as text_cnn
+    from .twin_encoder import siamese as siamese
 
 __all__ = ["CATALOG", "ModelRecord", "count_macs", "create_model", "list_models", *CATALOG]
 

@@ -86,8 +86,13 @@ def open_sequence(shape: tuple[int | None, int]) -> tuple[keras.KerasTensor, ker
         The model's input and the normalised features, both `(batch, steps, features)`.
     """
     inputs = keras.Input(shape, name="sequence")
+    return inputs, feature_normalization()(inputs)
+
+
+def feature_normalization() -> layers.Normalization:
+    """Give the layer that a sequence model begins with."""
     # float32 whatever the policy: raw measurements may lie outside float16's range.
-    return inputs, layers.Normalization(axis=-1, dtype="float32", name="normalization")(inputs)
+    return layers.Normalization(axis=-1, dtype="float32", name="normalization")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +149,26 @@ class Head:
         maximum = layers.GlobalMaxPooling2D if image else layers.GlobalMaxPooling1D
         return maximum(name="max_pool")(x)
 
+    def classify(self, x: keras.KerasTensor, name: str = "predictions") -> keras.KerasTensor:
+        """Add a classifier, a `Dense` of this name, to one vector `(batch, channels)`."""
+        if self.dropout > 0:
+            x = layers.Dropout(self.dropout, name="dropout" if name == "predictions" else f"{name}_dropout")(x)
+        # float32 whatever the policy: a half-precision softmax makes the loss useless.
+        classifier = layers.Dense(
+            check.whole_number("classes", self.classes),  # a plain int: Keras takes no NumPy integer
+            activation=self.classifier_activation,
+            dtype="float32",
+            name=name,
+        )
+        return classifier(x)
+
     def build(self, inputs: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
-        """Add the classifier (a `Dense` called "predictions") if wanted, make the model and load its weights."""
-        if self.include_top:
-            if self.dropout > 0:
-                x = layers.Dropout(self.dropout, name="dropout")(x)
-            # float32 whatever the policy: a half-precision softmax makes the loss useless.
-            x = layers.Dense(
-                check.whole_number("classes", self.classes),  # a plain int: Keras takes no NumPy integer
-                activation=self.classifier_activation,
-                dtype="float32",
-                name="predictions",
-            )(x)
-        model = keras.Model(inputs, x, name=self.name)
+        """Add the classifier called "predictions" if wanted, make the model and load its weights."""
+        return self.finish(inputs, self.classify(x) if self.include_top else x)
+
+    def finish(self, inputs: Any, outputs: Any) -> keras.Model:
+        """Make the model of its inputs and outputs, and load its weights."""
+        model = keras.Model(inputs, outputs, name=self.name)
         if self.weights is not None:
             _load_weights(model, self.weights)
         return model

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-Task = Literal["image", "sequence", "text"]
+Task = Literal["image", "sequence", "text", "similarity"]
 
 
 class Paper(NamedTuple):
@@ -34,10 +34,10 @@ class ModelRecord:
         name: the name `create_model` takes.
         family: models of one file and one idea.
         task: `"image"` takes `(height, width, channels)`, `"sequence"` takes `(steps, features)`, `"text"` takes
-            `(length,)` places in a vocabulary.
+            `(length,)` places in a vocabulary; `"similarity"` compares two samples.
         factory: `"module:function"` inside `kzoo.models`.
         input_shape: the factory's default, without the batch axis.
-        classes: the factory's default.
+        classes: the factory's default; None for a model that knows no classes.
         trainable_parameters: weights that training changes.
         non_trainable_parameters: statistics of BatchNormalization and Normalization.
         macs: multiply-accumulates of one example, as `count_macs` counts them.
@@ -51,7 +51,7 @@ class ModelRecord:
     task: Task
     factory: str
     input_shape: tuple[int, ...]
-    classes: int
+    classes: int | None
     trainable_parameters: int
     non_trainable_parameters: int
     macs: int
@@ -65,6 +65,7 @@ class ModelRecord:
 
 
 _SEQUENCE = ("sequence",)
+_SOUND = (98, 40)
 _TEXT = ("text",)
 _CIFAR = (32, 32, 3)
 _IMAGENET = (224, 224, 3)
@@ -81,10 +82,18 @@ _RESNEXT = Paper(
     "Aggregated Residual Transformations for Deep Neural Networks, Xie et al. 2016", "https://arxiv.org/abs/1611.05431"
 )
 _SENET = Paper("Squeeze-and-Excitation Networks, Hu et al. 2017", "https://arxiv.org/abs/1709.01507")
+_BRANCHYNET = Paper(
+    "BranchyNet: Fast Inference via Early Exiting from Deep Neural Networks, Teerapittayanon et al. 2017",
+    "https://arxiv.org/abs/1709.01686",
+)
 _MOBILENET_V2 = Paper(
     "MobileNetV2: Inverted Residuals and Linear Bottlenecks, Sandler et al. 2018", "https://arxiv.org/abs/1801.04381"
 )
 _LSTM = Paper("Long Short-Term Memory, Hochreiter and Schmidhuber 1997", "https://doi.org/10.1162/neco.1997.9.8.1735")
+_SIAMESE = Paper(
+    "Signature Verification using a Siamese Time Delay Neural Network, Bromley et al. 1993",
+    "https://proceedings.neurips.cc/paper/1993/hash/288cc0ff022877bd3df94bc9360b9c5d-Abstract.html",
+)
 _ATTENTION = Paper("Attention Is All You Need, Vaswani et al. 2017", "https://arxiv.org/abs/1706.03762")
 _TEXT_CNN = Paper(
     "Convolutional Neural Networks for Sentence Classification, Kim 2014", "https://arxiv.org/abs/1408.5882"
@@ -137,10 +146,14 @@ _RECORDS = (
                 1_814_160_384, _SENET, "timm, seresnet18: 11,778,592"),
     ModelRecord("se_resnet50", "resnet", "image", "resnet:se_resnet50", _IMAGENET, 1000, 28_088_024, 53_120,
                 4_091_699_200, _SENET, "timm, seresnet50: 28,088,024"),
+    ModelRecord("early_exit_resnet", "early_exit", "image", "early_exit:early_exit_resnet", _CIFAR, 10, 301_678, 1_824,
+                44_353_408, _BRANCHYNET),
     ModelRecord("mobilenet_v2", "mobilenet", "image", "mobilenet:mobilenet_v2", _IMAGENET, 1000, 3_504_872, 34_112,
                 300_774_272, _MOBILENET_V2, "torchvision: 3,504,872, 0.301 G MACs"),
     ModelRecord("lstm", "recurrent", "sequence", "recurrent:lstm", _SENSORS, 6, 52_358, 19, 6_586_752, _LSTM,
                 kinds=_SEQUENCE),
+    ModelRecord("siamese", "siamese", "similarity", "twin_encoder:siamese", _SOUND, None, 85_120, 657, 6_191_104,
+                _SIAMESE, kinds=_SEQUENCE),
     ModelRecord("attention", "attention", "sequence", "self_attention:attention", _SENSORS, 6, 76_230, 19, 12_657_024,
                 _ATTENTION, kinds=_SEQUENCE),
     ModelRecord("text_cnn", "text", "text", "text:text_cnn", (64,), 2, 589_402, 0, 5_287_000, _TEXT_CNN, kinds=_TEXT),

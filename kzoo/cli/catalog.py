@@ -12,7 +12,9 @@ from .terminal import show_json, show_table
 @click.command("list")
 @click.argument("pattern", default="*")
 @click.option("--family", help="Only this family, as resnet.")
-@click.option("--task", type=click.Choice(["image", "sequence", "text"]), help="Only models for this kind of input.")
+@click.option(
+    "--task", type=click.Choice(["image", "sequence", "text", "similarity"]), help="Only models for this kind of input."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
 def list_models(pattern: str, family: str | None, task: str | None, as_json: bool) -> None:
     """List the models whose name fits PATTERN, as "resnet*"."""
@@ -33,7 +35,7 @@ def list_models(pattern: str, family: str | None, task: str | None, as_json: boo
             f"{record.trainable_parameters:,}",
             f"{record.macs / 1e6:,.1f} M",
             "×".join(map(str, record.input_shape)),
-            str(record.classes),
+            "" if record.classes is None else str(record.classes),
             record.paper.title,
         )
         for record in records

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from .terminal import load_keras, printable, show_facts, show_json
+
+if TYPE_CHECKING:
+    from kzoo.evaluation.predict import Match
 
 RUNTIME = click.option(
     "--runtime",
@@ -28,12 +33,13 @@ def evaluate(source: str, data: str | None, split: str, runtime: str, as_json: b
     _load_what_it_needs(source)
     from kzoo.evaluation import summary_rows
     from kzoo.evaluation.measure import evaluate as measure
+    from kzoo.evaluation.similarity import SimilarityMetrics, similarity_rows
 
     metrics = measure(source, data, split=split, runtime=runtime)
     if as_json:
         show_json(metrics.model_dump(mode="json"))
     else:
-        show_facts(summary_rows(metrics))
+        show_facts(similarity_rows(metrics) if isinstance(metrics, SimilarityMetrics) else summary_rows(metrics))
 
 
 @click.command()
@@ -49,11 +55,22 @@ def predict(source: str, inputs: tuple[str, ...], top: int, runtime: str, as_jso
     kzoo predict runs/resnet18.photos-1 new.jpg
     kzoo predict runs/lstm.words-1/model.int8.tflite yes.wav no.wav
     kzoo predict runs/text_cnn.sms-1 "You have won!" message.txt
+
+    A model that compares two inputs is asked about the first with each of the others.
+
+    
+    kzoo predict runs/siamese.voices-1 jane.wav who.wav
     """  # noqa: D301 - click wants the character, not an escape of it
     _load_what_it_needs(source)
+    from kzoo.evaluation.predict import match
     from kzoo.evaluation.predict import predict as ask
+    from kzoo.source import open_source
 
-    predictions = ask(source, inputs, top=top, runtime=runtime)
+    opened = open_source(source, runtime=runtime)
+    if opened.comparison is not None:
+        _show_matches(match(opened, inputs), as_json)
+        return
+    predictions = ask(opened, inputs, top=top)
     if as_json:
         show_json([dataclasses.asdict(prediction) for prediction in predictions])
         return
@@ -61,6 +78,15 @@ def predict(source: str, inputs: tuple[str, ...], top: int, runtime: str, as_jso
         pairs = zip(prediction.classes, prediction.probabilities, strict=True)
         answer = ", ".join(f"{name} {100 * share:.1f}%" for name, share in pairs)
         click.echo(printable(f"{prediction.input}: {answer}"))
+
+
+def _show_matches(matches: Sequence[Match], as_json: bool) -> None:
+    if as_json:
+        show_json([dataclasses.asdict(each) for each in matches])
+        return
+    for each in matches:
+        judged = {True: ", the same", False: ", different", None: ""}[each.same]
+        click.echo(printable(f"{each.left} and {each.right}: similarity {each.similarity:.3f}{judged}"))
 
 
 def _load_what_it_needs(source: str) -> None:

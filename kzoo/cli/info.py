@@ -45,7 +45,7 @@ def _show_model(model: str, as_json: bool) -> None:
             ("Task", record.task),
             ("Paper", f"{record.paper.title} {record.paper.url}"),
             ("Default input", " × ".join(map(str, record.input_shape))),
-            ("Default classes", str(record.classes)),
+            ("Default classes", "none" if record.classes is None else str(record.classes)),
             (
                 "Parameters",
                 f"{record.trainable_parameters:,} trainable, {record.non_trainable_parameters:,} statistics",

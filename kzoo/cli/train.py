@@ -83,7 +83,7 @@ def train(
         reporter=TerminalReporter(),
     )
     metrics = run.metrics
-    say(f"test accuracy {metrics.accuracy:.4f} on {metrics.samples:,} samples, best epoch {run.info.best_epoch}")
+    say(f"test {metrics.headline} on {metrics.samples:,} samples, best epoch {run.info.best_epoch}")
     say(f"report {run.path / 'report.html'}")
     click.echo(str(run.path))
 

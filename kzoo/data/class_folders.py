@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from kzoo.errors import DataError
@@ -57,6 +57,34 @@ def find_files(root: Path, media: Sequence[Medium]) -> tuple[dict[str, dict[str,
     if empty or medium is None:
         raise DataError(f"Expected {many} in the class folder {empty[0]}. Received none. {_advice(media)}.")
     return files, medium
+
+
+def by_file_name(root: Path, files: Mapping[str, Mapping[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
+    """Sort the files of class folders anew, by what stands before the first `_` of their names.
+
+    Args:
+        root: The folder.
+        files: As `find_files` gives them.
+
+    Raises:
+        DataError: A file without such a beginning, one class only, splits with different classes.
+    """
+    sorted_anew: dict[str, dict[str, list[str]]] = {}
+    for split, by_class in files.items():
+        found: dict[str, list[str]] = {}
+        for path in itertools.chain.from_iterable(by_class.values()):
+            name, underscore, _ = PurePosixPath(path).name.partition("_")
+            if not (name and underscore):
+                raise DataError(f"Expected names of files that begin with CLASS_ under {root}. Received: {path}.")
+            found.setdefault(name, []).append(path)
+        sorted_anew[split] = {name: sorted(found[name]) for name in sorted(found, key=natural_key)}
+    classes = list(sorted_anew["train"])
+    check_printable(classes)
+    if len(classes) < 2:
+        raise DataError(f"Expected at least two classes in the names of files under {root}. Received: {classes[0]!r}.")
+    for split, found in sorted_anew.items():
+        _check_same_classes(root / split, found, classes)
+    return sorted_anew
 
 
 def _advice(media: Sequence[Medium]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from kzoo.errors import DataError
 
-from .class_folders import find_files
+from .class_folders import by_file_name, find_files
 from .dataset import Dataset
 from .image_files import ImageFiles
 from .index import check_readable, index_files
@@ -35,6 +35,8 @@ def open_folder(root: Path, options: Options) -> Dataset:
     """
     source, root = str(root), root.absolute()
     files, medium = find_files(root, MEDIA)
+    if options.classes_from == "file_names":
+        files = by_file_name(root, files)
     expect_kind(options, medium.kind, medium.many, source)
     given = {split: [path for paths in by_class.values() for path in paths] for split, by_class in files.items()}
     records = index_files(root, [path for paths in given.values() for path in paths], medium)

@@ -17,7 +17,7 @@ from .csv_files import open_csv, split_files
 from .dataset import Dataset
 from .folders import open_folder
 from .npz import read_npz
-from .options import Cache, Options, to_size
+from .options import Cache, ClassesFrom, Options, to_size
 from .sound import SoundFrontEnd, SoundSettings
 from .spec import KINDS, Fit, Kind
 from .text import TextFrontEnd, TextSettings
@@ -40,6 +40,7 @@ def open_dataset(
     seed: int = 0,
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     cache: Cache = "auto",
+    classes_from: ClassesFrom = "folders",
     sound: SoundFrontEnd | SoundSettings | None = None,
     text: TextFrontEnd | TextSettings | None = None,
 ) -> Dataset:
@@ -65,6 +66,8 @@ def open_dataset(
         fractions: Of train, val and test, above 0 and with the sum 1.
         cache: `"auto"` keeps decoded pixels where a whole split takes at most a quarter of the free memory; `"none"`
             keeps memory flat.
+        classes_from: Where the class of a file in class folders stands: `"folders"`, or `"file_names"` for what comes
+            before the first `_` of a file's name, such as the speaker in `seven/jane_12.wav`.
         sound: The front end of a trained model, or what is wished of one. Default: what suits the recordings.
         text: Likewise, for texts.
 
@@ -86,6 +89,7 @@ def open_dataset(
         seed=seed,
         fractions=fractions,
         cache=cache,
+        classes_from=classes_from,
         sound=sound or SoundSettings(),
         text=text or TextSettings(),
     )

@@ -16,6 +16,7 @@ from .spec import CHANNELS, KINDS, Fit, Kind
 from .text import TextFrontEnd, TextSettings
 
 Cache = Literal["auto", "none"]
+ClassesFrom = Literal["folders", "file_names"]
 Size = tuple[int, int]
 
 
@@ -35,6 +36,7 @@ class Options:
     seed: int
     fractions: tuple[float, float, float]
     cache: Cache
+    classes_from: ClassesFrom = "folders"
     sound: SoundFrontEnd | SoundSettings = dataclasses.field(default_factory=SoundSettings)
     text: TextFrontEnd | TextSettings = dataclasses.field(default_factory=TextSettings)
 
@@ -48,6 +50,7 @@ class Options:
             _expect_one_of("kind", kind, KINDS)
         _expect_one_of("fit", self.fit, get_args(Fit))
         _expect_one_of("cache", self.cache, get_args(Cache))
+        _expect_one_of("classes_from", self.classes_from, get_args(ClassesFrom))
         if self.channels is not None:
             _expect_one_of("channels", self.channels, CHANNELS)
         if "image" not in self.kinds and (self.size is not None or self.channels is not None):

@@ -7,18 +7,21 @@ import shutil
 from typing import Any
 
 from kzoo.data import Dataset
+from kzoo.exits import Exits, keras_exits
 from kzoo.files import write_text
 from kzoo.recipes import dump_recipe
 from kzoo.run import CHECKPOINTS, METRICS, Run
-from kzoo.source import keras_predict
+from kzoo.source import keras_compare, keras_predict
 
-from .measure import probabilities_of
-from .metrics import Metrics, compute_metrics
+from .exit_curve import cheapest_threshold, exit_curve
+from .measure import answers_of, measure_split
+from .metrics import Metrics
 from .mistakes import collect_mistakes
-from .report import ReportContent, write_report
+from .report import ReportContent, SimilarityContent, write_report, write_similarity_report
+from .similarity import SimilarityMetrics, measure_similarity
 
 
-def finish_run(run: Run, model: Any, dataset: Dataset) -> Metrics:
+def finish_run(run: Run, model: Any, dataset: Dataset) -> Metrics | SimilarityMetrics:
     """Measure the best epoch's model on the test split, write metrics and report, and mark the run as done.
 
     Args:
@@ -26,27 +29,56 @@ def finish_run(run: Run, model: Any, dataset: Dataset) -> Metrics:
         model: The `keras.Model` with the best epoch's weights.
         dataset: What it was trained on.
     """
-    probabilities = probabilities_of(keras_predict(model), dataset.test)
-    metrics = compute_metrics(probabilities, dataset.test.labels, dataset.classes, "test")
-    history = run.history()
-    content = ReportContent(
-        title=f"{run.info.model} on {dataset.name}",
-        model=run.info.model,
-        facts=_facts(run, dataset),
-        history=history,
-        metrics=metrics,
-        mistakes=collect_mistakes(dataset.test, probabilities),
-        recipe_text=dump_recipe(run.recipe),
-    )
+    finish = _finish_similarity if run.info.task == "similarity" else _finish_classifier
+    metrics, headline = finish(run, model, dataset)
     write_text(run.path / METRICS, metrics.model_dump_json(indent=2) + "\n")
-    write_report(run.path, content)
-    headline = {"test": {"accuracy": metrics.accuracy, "top5": metrics.top5, "f1": metrics.f1}}
-    best = next((row for row in history if row["epoch"] == run.info.best_epoch), None)
+    figures = {"test": headline}
+    best = next((row for row in run.history() if row["epoch"] == run.info.best_epoch), None)
     if best is not None:
-        headline["val"] = {"accuracy": best["val_accuracy"], "loss": best["val_loss"]}
-    run.update(status="done", metrics=headline)
+        figures["val"] = {"accuracy": best["val_accuracy"], "loss": best["val_loss"]}
+    run.update(status="done", metrics=figures)
     shutil.rmtree(run.path / CHECKPOINTS, ignore_errors=True)
     return metrics
+
+
+def _finish_classifier(run: Run, model: Any, dataset: Dataset) -> tuple[Metrics, dict[str, float]]:
+    """Measure and report; gives the metrics and the headline figures among them."""
+    exits = _settle_threshold(run, model, dataset)
+    metrics, probabilities = measure_split(exits or keras_predict(model), dataset.test, dataset.classes, "test")
+    mistakes = collect_mistakes(dataset.test, probabilities)
+    write_report(run.path, ReportContent(**_content(run, dataset), metrics=metrics, mistakes=mistakes))
+    return metrics, {"accuracy": metrics.accuracy, "top5": metrics.top5, "f1": metrics.f1}
+
+
+def _finish_similarity(run: Run, model: Any, dataset: Dataset) -> tuple[SimilarityMetrics, dict[str, float]]:
+    """The same for a model that compares two samples; the threshold is that of equal errors on validation."""
+    compare = keras_compare(model)
+    run.update(threshold=measure_similarity(compare, dataset.val, "val")[0].threshold)
+    metrics, scores, same = measure_similarity(compare, dataset.test, "test", run.info.threshold)
+    content = SimilarityContent(**_content(run, dataset), metrics=metrics, scores=scores, same=same)
+    write_similarity_report(run.path, content)
+    return metrics, {"accuracy": metrics.accuracy, "eer": metrics.eer, "auc": metrics.auc}
+
+
+def _content(run: Run, dataset: Dataset) -> dict[str, Any]:
+    """What the reports of all runs say; fields of `RunContent`."""
+    return {
+        "title": f"{run.info.model} on {dataset.name}",
+        "model": run.info.model,
+        "facts": _facts(run, dataset),
+        "history": run.history(),
+        "recipe_text": dump_recipe(run.recipe),
+    }
+
+
+def _settle_threshold(run: Run, model: Any, dataset: Dataset) -> Exits | None:
+    """Choose on the validation split how sure an early classifier must be, where the model has any."""
+    exits = keras_exits(model, threshold=1.0)
+    if exits is None:
+        return None
+    curve = exit_curve(answers_of(exits.answers, dataset.val), dataset.val.labels, exits.macs)
+    run.update(threshold=cheapest_threshold(curve))
+    return keras_exits(model, run.info.threshold)
 
 
 def _facts(run: Run, dataset: Dataset) -> list[tuple[str, str]]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from kzoo.data import Split
+from kzoo.exits import Exits, chosen
 from kzoo.source import BATCH, open_source
 
+from .exit_curve import THRESHOLDS, exit_curve
 from .metrics import Metrics, compute_metrics
+from .similarity import SimilarityMetrics, measure_similarity
 
 
-def evaluate(source: Any, data: Any = None, *, split: str = "test", runtime: str = "auto", threads: int = 1) -> Metrics:
+def evaluate(
+    source: Any, data: Any = None, *, split: str = "test", runtime: str = "auto", threads: int = 1
+) -> Metrics | SimilarityMetrics:
     """Measure a model on a split.
 
     Args:
@@ -22,6 +27,9 @@ def evaluate(source: Any, data: Any = None, *, split: str = "test", runtime: str
         split: `"train"`, `"val"` or `"test"`.
         runtime: What runs a `.tflite`: `"litert"`, `"tflite-runtime"`, or the one that is installed (`"auto"`).
         threads: Of that runtime.
+
+    Returns:
+        What a classifier got right; or, for a model that compares two samples, how well it tells pairs apart.
 
     Raises:
         KzooError: There is no such model or data, or they do not fit each other.
@@ -32,11 +40,38 @@ def evaluate(source: Any, data: Any = None, *, split: str = "test", runtime: str
     """
     opened = open_source(source, runtime=runtime, threads=threads)
     samples = opened.dataset(data).split(split)
-    return compute_metrics(probabilities_of(opened.predict, samples), samples.labels, opened.classes, split)
+    if opened.comparison is not None:
+        comparison = opened.comparison
+        return measure_similarity(comparison.compare, samples, split, comparison.threshold)[0]
+    return measure_split(opened.exits or opened.predict, samples, opened.classes, split)[0]
 
 
-def probabilities_of(predict: Callable[[np.ndarray], np.ndarray], split: Split) -> np.ndarray:
-    """Ask for every sample of a split, in its order, batch by batch: `(samples, classes)`."""
+def measure_split(
+    predict: Exits | Callable[[np.ndarray], np.ndarray], samples: Split, classes: Sequence[str], split: str
+) -> tuple[Metrics, np.ndarray]:
+    """Measure a classifier, or a network with early ones, on a split.
+
+    Args:
+        predict: What answers: from a batch to probabilities, or `Exits`.
+        samples: The split.
+        classes: Names.
+        split: What the split is called.
+
+    Returns:
+        The metrics, and the probabilities they were computed from, `(samples, classes)`.
+    """
+    if not isinstance(predict, Exits):
+        probabilities = answers_of(predict, samples)
+        return compute_metrics(probabilities, samples.labels, classes, split), probabilities
+    answers = answers_of(predict.answers, samples)
+    probabilities = chosen(answers, predict.threshold)
+    metrics = compute_metrics(probabilities, samples.labels, classes, split)
+    curve = exit_curve(answers, samples.labels, predict.macs, sorted({*THRESHOLDS, predict.threshold}))
+    return metrics.model_copy(update={"exits": curve, "exit_threshold": predict.threshold}), probabilities
+
+
+def answers_of(predict: Callable[[np.ndarray], np.ndarray], split: Split) -> np.ndarray:
+    """Ask for every sample of a split, in its order, batch by batch: `(samples, …)`."""
     starts = range(0, len(split), BATCH)
     batches = (np.arange(start, min(start + BATCH, len(split))) for start in starts)
     return np.concatenate([predict(split.load(indices)) for indices in batches])

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from kzoo.errors import DataError, KzooError
 
+from .exit_curve import ExitPoint
+
 TOP = 5
 
 
@@ -54,6 +56,10 @@ class Metrics(BaseModel):
     confusion: list[dict[int, int]]
     """One row a true class: how many of its samples were taken for which class, by index; classes without any are left
     out, so that thousands of classes need no millions of zeros."""
+    exit_threshold: float | None = None
+    """Where a network has early classifiers: the probability with which a sample left, for the figures above."""
+    exits: tuple[ExitPoint, ...] = ()
+    """Where a network has early classifiers: accuracy and multiply–accumulates at this and other thresholds."""
 
     @field_validator("confusion", mode="before")
     @classmethod
@@ -62,6 +68,11 @@ class Metrics(BaseModel):
         if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
             return rows
         return [{column: count for column, count in enumerate(row) if count} for row in rows]
+
+    @property
+    def headline(self) -> str:
+        """The one figure to name first."""
+        return f"accuracy {self.accuracy:.4f}"
 
     @property
     def mistakes(self) -> int:
@@ -157,12 +168,22 @@ def summary_rows(metrics: Metrics) -> list[tuple[str, str]]:
     ]
     if len(metrics.classes) <= TOP:
         del rows[2]
+    rows += [("Early exits", _exits(point)) for point in metrics.exits if point.threshold == metrics.exit_threshold]
     if metrics.mistakes:
         weakest = min((record for record in metrics.classes if record.support), key=lambda record: record.f1)
         pair = most_confused(metrics, limit=1)[0]
         rows.append(("Weakest class", f"{weakest.name}, F1 {percent(weakest.f1)}"))
         rows.append(("Most confused", f"{pair.true} taken for {pair.predicted}, {pair.count} of {pair.support}"))
     return rows
+
+
+def _exits(point: ExitPoint) -> str:
+    *early, last = (percent(share) for share in point.shares)
+    shares = ", ".join(f"{share} at exit {number}" for number, share in enumerate(early, start=1))
+    return (
+        f"{shares}, {last} at the end; {point.macs / 1e6:,.1f} M multiply-adds on average; "
+        f"threshold {point.threshold:g}"
+    )
 
 
 def _check(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:

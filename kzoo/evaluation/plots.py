@@ -198,6 +198,68 @@ def plot_class_scores(metrics: Metrics, theme: Theme = LIGHT) -> Figure:
     return figure
 
 
+def plot_similarities(scores: np.ndarray, same: np.ndarray, threshold: float, theme: Theme = LIGHT) -> Figure:
+    """Draw how similar pairs of one class and pairs of different classes are, with the threshold between them.
+
+    Args:
+        scores: `(pairs,)` similarities.
+        same: `(pairs,)`, whether a pair is of one class.
+        threshold: Drawn dashed.
+        theme: colours.
+    """
+    figure = new_figure(6, 3.4, theme)
+    axes = figure.subplots()
+    style_axes(axes, theme, grid="y")
+    edges = np.linspace(min(float(scores.min()), -0.2), 1.0, 61)
+    for kind, label, colour in ((True, "one class", theme.blue), (False, "different classes", theme.orange)):
+        part = scores[same == kind]
+        axes.hist(part, edges, weights=np.full(len(part), 1 / len(part)), color=colour, alpha=0.6, label=label)
+    axes.axvline(threshold, color=theme.muted, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlabel("Similarity", color=theme.muted, fontsize=TEXT, fontfamily=fonts())
+    title(axes, "Share of pairs", theme)
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=2,
+        frameon=False,
+        borderaxespad=0.3,
+        handlelength=1.2,
+        columnspacing=1.4,
+        labelcolor=theme.muted,
+        prop={"size": TEXT, "family": list(fonts())},
+    )
+    return figure
+
+
+def plot_exits(metrics: Metrics, theme: Theme = LIGHT) -> Figure:
+    """Draw accuracy against the mean multiply–accumulates of a sample, a point a threshold, the chosen one marked."""
+    figure = new_figure(6, 3.6, theme)
+    axes = figure.subplots()
+    style_axes(axes, theme, grid="y")
+    points = sorted(metrics.exits, key=lambda point: point.macs)
+    work, accuracies = [point.macs / 1e6 for point in points], [point.accuracy for point in points]
+    axes.plot(work, accuracies, color=theme.blue, linewidth=2, marker="o", ms=5)
+    for point in points:
+        if point.threshold == metrics.exit_threshold:
+            axes.plot(
+                point.macs / 1e6, point.accuracy, "o", ms=9, mfc=theme.surface, mec=theme.orange, mew=2.4, zorder=4
+            )
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlim(left=0)
+    axes.set_xlabel("Million multiply-adds a sample, on average", color=theme.muted, fontsize=TEXT, fontfamily=fonts())
+    title(axes, "Accuracy", theme)
+    axes.set_title(
+        f"marked: threshold {metrics.exit_threshold:g}",
+        loc="right",
+        color=theme.muted,
+        fontsize=TEXT,
+        fontfamily=fonts(),
+        pad=9,
+    )
+    return figure
+
+
 def _column(history: Sequence[Mapping[str, float]], name: str) -> np.ndarray:
     """Take one quantity out of the history; what is missing or not finite becomes NaN, which leaves a gap."""
     values = np.array([row.get(name, np.nan) for row in history], dtype=float)

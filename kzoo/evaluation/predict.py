@@ -7,7 +7,7 @@ sample rate than the model's.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,4 +68,48 @@ def predict(
                 probabilities=tuple(float(probabilities[index]) for index in best),
             )
         )
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """How similar two inputs are.
+
+    Attributes:
+        left: The one.
+        right: The other.
+        similarity: From -1 to 1.
+        same: Whether that is enough to count as of one class; None where no threshold was chosen.
+    """
+
+    left: str
+    right: str
+    similarity: float
+    same: bool | None
+
+
+def match(source: Any, inputs: Sequence[str | Path], *, runtime: str = "auto", threads: int = 1) -> list[Match]:
+    """Compare the first input with each of the others.
+
+    Args:
+        source: A run or a file of a model that compares two samples, such as `siamese`.
+        inputs: Two or more, as `predict` takes them.
+        runtime: See `predict`.
+        threads: Of that runtime.
+
+    Raises:
+        KzooError: There is no such model, or a file cannot be read.
+    """
+    opened = open_source(source, runtime=runtime, threads=threads)
+    comparison = opened.comparison
+    if comparison is None:
+        raise UsageError(f"Expected a model that compares two inputs, received {opened.name}, a classifier.")
+    if len(inputs) < 2:
+        raise UsageError(f"Expected at least two inputs to compare, received {len(inputs)}.")
+    first, *others = (read_input(path, opened.input)[np.newaxis] for path in inputs)
+    found = []
+    for path, other in zip(inputs[1:], others, strict=True):
+        similarity = float(comparison.compare(first, other)[0])
+        same = None if comparison.threshold is None else similarity >= comparison.threshold
+        found.append(Match(str(inputs[0]), str(path), similarity, same))
     return found

@@ -19,14 +19,15 @@ from ._pictures import is_image, thumbnail, value_range
 from ._style import DARK, DPI, LIGHT, Theme, ending, to_png
 from .metrics import TOP, ClassMetrics, Metrics, percent
 from .mistakes import Mistakes, most_confused, worst_mistakes
+from .similarity import SimilarityMetrics
 
 _LONGEST_TEXT = 300  # signs of a text that the page shows
 _ROWS = 20  # classes that the page lists before the reader asks for all of them
 
 
 @dataclass(frozen=True)
-class ReportContent:
-    """All that a report says."""
+class RunContent:
+    """What the report of any run says."""
 
     title: str
     """What was done, such as "resnet18 on digits"."""
@@ -36,12 +37,30 @@ class ReportContent:
     """(name, value) rows: parameters, MACs, input, dataset, seed, time, versions."""
     history: Sequence[Mapping[str, float]]
     """One row an epoch, as `plot_curves` takes it; empty for a model that was not trained here."""
+    recipe_text: str
+    """The recipe as YAML; empty if there is none."""
+
+
+@dataclass(frozen=True)
+class ReportContent(RunContent):
+    """All that the report of a classifier says."""
+
     metrics: Metrics
     """The result on the split that was measured."""
     mistakes: Mistakes
     """The worst mistakes, as `collect_mistakes` gives them."""
-    recipe_text: str
-    """The recipe as YAML; empty if there is none."""
+
+
+@dataclass(frozen=True)
+class SimilarityContent(RunContent):
+    """All that the report of a model that compares two samples says."""
+
+    metrics: SimilarityMetrics
+    """The result on the pairs that were measured."""
+    scores: np.ndarray
+    """`(pairs,)` similarities."""
+    same: np.ndarray
+    """`(pairs,)`, whether a pair is of one class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +102,40 @@ def write_report(directory: Path, content: ReportContent) -> Path:
     Raises:
         OSError: the directory cannot be written.
     """
-    drawings = _drawings(content)
-    files = {name: to_png(draw(LIGHT)) for name, draw in drawings.items()}
     # The page shows the mistakes one by one, so that they fit a phone, and few classes as bars of its table.
     apart = {"mistakes"} if len(content.metrics.classes) > _ROWS else {"mistakes", "class_scores"}
-    pictures = {name: _picture(files[name], to_png(drawings[name](DARK))) for name in drawings.keys() - apart}
-    page = _render(content, pictures)
+    return _write(directory, _drawings(content), apart, lambda pictures: _render(content, pictures))
+
+
+def write_similarity_report(directory: Path, content: SimilarityContent) -> Path:
+    """Write `report.html` and `plots/*.png` of a model that compares two samples, as `write_report` does."""
+    drawings: dict[str, Callable[[Theme], Figure]] = {
+        "similarities": functools.partial(
+            plots.plot_similarities, content.scores, content.same, content.metrics.threshold
+        )
+    }
+    if content.history:
+        drawings["curves"] = functools.partial(plots.plot_curves, content.history)
+    template = _templates().get_template("similarity.html.j2")
+    return _write(
+        directory,
+        drawings,
+        set(),
+        lambda pictures: template.render(
+            content=content, metrics=content.metrics, pictures=pictures, light=LIGHT, dark=DARK
+        ),
+    )
+
+
+def _write(
+    directory: Path,
+    drawings: Mapping[str, Callable[[Theme], Figure]],
+    apart: set[str],
+    render: Callable[[Mapping[str, _Picture]], str],
+) -> Path:
+    """Draw, render and write; `apart` are plots that the page does not show."""
+    files = {name: to_png(draw(LIGHT)) for name, draw in drawings.items()}
+    page = render({name: _picture(files[name], to_png(drawings[name](DARK))) for name in drawings.keys() - apart})
 
     folder = Path(directory, "plots")
     folder.mkdir(exist_ok=True)
@@ -116,6 +163,8 @@ def _drawings(content: ReportContent) -> dict[str, Callable[[Theme], Figure]]:
             [record.name for record in metrics.classes],
             mistakes.names,
         )
+    if metrics.exits:
+        drawings["exits"] = functools.partial(plots.plot_exits, metrics)
     if content.history:
         drawings["curves"] = functools.partial(plots.plot_curves, content.history)
     return drawings
@@ -123,16 +172,9 @@ def _drawings(content: ReportContent) -> dict[str, Callable[[Theme], Figure]]:
 
 def _render(content: ReportContent, pictures: Mapping[str, _Picture]) -> str:
     metrics = content.metrics
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("kzoo.evaluation", package_path=""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = percent
     samples = content.mistakes.samples
-    return environment.get_template("report.html.j2").render(
+    template = _templates().get_template("report.html.j2")
+    return template.render(
         content=content,
         metrics=metrics,
         tiles=_tiles(metrics),
@@ -147,6 +189,18 @@ def _render(content: ReportContent, pictures: Mapping[str, _Picture]) -> str:
         light=LIGHT,
         dark=DARK,
     )
+
+
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("kzoo.evaluation", package_path=""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent
+    return environment
 
 
 def _tiles(metrics: Metrics) -> list[tuple[str, str]]:

@@ -53,6 +53,8 @@ class DataSection(Section):
     fractions: tuple[Positive, Positive, Positive] = (0.7, 0.15, 0.15)
     # auto: decoded images stay in memory when they fit; none: every epoch decodes, memory stays flat.
     cache: Literal["auto", "none"] = "auto"
+    # Of files in class folders: the folder, or what stands before the first _ of the file's name (a speaker, say).
+    classes_from: Literal["folders", "file_names"] = "folders"
 
     @model_validator(mode="after")
     def _fractions_sum_to_one(self) -> DataSection:
@@ -280,6 +282,18 @@ class TransferSection(Section):
     learning_rate_factor: Positive = 0.1
 
 
+class SimilaritySection(Section):
+    """The loss of models that compare two samples.
+
+    `contrastive` (Hadsell et al. 2006) compares all pairs of a batch, `triplet` (Schroff et al. 2015, arXiv 1503.03832)
+    all triplets with semi-hard negatives.
+    """
+
+    loss: Literal["contrastive", "triplet"] = "contrastive"
+    # contrastive: a distance of vectors of length 1, at most 2; triplet: a difference of squared distances.
+    margin: Annotated[float, Field(gt=0.0, lt=4.0)] = 1.0
+
+
 class Recipe(Section):
     """A whole recipe; see each section."""
 
@@ -293,6 +307,8 @@ class Recipe(Section):
     schedule: AnySchedule = Cosine(name="cosine")
     regularisation: RegularisationSection = RegularisationSection()
     callbacks: CallbacksSection = CallbacksSection()
+    # None: the section's defaults where the model compares two samples.
+    similarity: SimilaritySection | None = None
     transfer: TransferSection | None = None
     epochs: Annotated[int, Field(ge=1)] = 30
     batch_size: Annotated[int, Field(ge=1)] = 64

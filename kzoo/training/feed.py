@@ -33,10 +33,10 @@ class EpochOrder:
     Args:
         samples: Size of the split.
         batch_size: Samples of a batch; the last one of an epoch may be smaller.
-        seed: Seed of the run; None keeps the split's own order.
+        seed: Seed of the run.
     """
 
-    def __init__(self, samples: int, batch_size: int, seed: int | None) -> None:
+    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
         self.samples = samples
         self.batch_size = batch_size
         self.seed = seed
@@ -45,13 +45,11 @@ class EpochOrder:
 
     def indices(self) -> np.ndarray:
         """Order of the samples in the current epoch, `(samples,)`."""
-        if self.seed is None:
-            return np.arange(self.samples)
         return _permutation(self.samples, self.seed, self.epoch)
 
     def seeds(self) -> np.ndarray:
         """Seeds for the random changes of each batch of the current epoch, `(batches,)`."""
-        return _seeds(self.batches, self.seed or 0, self.epoch)
+        return _seeds(self.batches, self.seed, self.epoch)
 
 
 # Kept for the epoch: a feed that is asked batch by batch would make them anew for each.

@@ -183,7 +183,8 @@ def _fit_phase(
         point.load_into(model)
         resume_point.restored = point.counted
     train, val, classes = WatchedSplit(plan.training_split()), WatchedSplit(plan.dataset.val), len(plan.dataset.classes)
-    val_order = EpochOrder(len(val.labels), plan.recipe.batch_size, None)
+    # Always the same, but mixed: what compares the samples of a batch needs several classes in it.
+    val_order = EpochOrder(len(val.labels), plan.recipe.batch_size, plan.recipe.seed)
     warmup, weights = _warmup(plan, phase, order), plan.class_weights()
     try:
         on_device = train_on_device(model, train, val, classes, plan.augmenter, weights, batch_by_batch=len(warmup) > 0)

@@ -153,9 +153,10 @@ def _batch_maker(classes: int, augmenter: Augmenter | None, weights: np.ndarray 
 def _build_loss_and_metrics(model: keras.Model, classes: int, weighted: bool) -> None:
     """Let Keras make the state that it would else make from a first batch of images."""
     labels = ops.zeros((1, classes))
+    answers = labels if len(model.outputs) == 1 else [labels] * len(model.outputs)
     weight = ops.ones((1,)) if weighted else None
-    model.compute_loss(None, labels, labels, weight)
-    model.compute_metrics(None, labels, labels, weight)
+    model.compute_loss(None, labels, answers, weight)
+    model.compute_metrics(None, labels, answers, weight)
     model.reset_metrics()
 
 

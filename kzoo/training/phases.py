@@ -6,6 +6,7 @@ import dataclasses
 
 import keras
 
+from .objectives import accuracy_of
 from .optimizer import add_kernel_penalty, build_optimizer
 from .plan import Plan
 from .schedule import build_schedule
@@ -52,7 +53,7 @@ def compile_for(model: keras.Model, plan: Plan, phase: Phase) -> None:
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=logits, label_smoothing=recipe.regularisation.label_smoothing
         ),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        metrics=[accuracy_of(model)],
     )
     # Left to the first step, TensorFlow would trace that twice, the first time with a branch for every variable.
     model.optimizer.build(model.trainable_variables)

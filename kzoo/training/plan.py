@@ -26,6 +26,7 @@ from kzoo.data import (
 from kzoo.errors import DataError, RecipeError, RunError
 from kzoo.recipes import Recipe, find_recipe, load_recipe
 from kzoo.run import MODEL, DataFacts, RunInfo, is_run
+from kzoo.source import SIMILARITY
 from kzoo.versions import installed_versions
 from kzoo.zoo import (
     LoadReport,
@@ -39,6 +40,7 @@ from kzoo.zoo import (
 from .acceleration import training_copy
 from .augment import Augmenter, build_augmentation
 from .feed import EpochOrder
+from .objectives import with_objective
 
 if TYPE_CHECKING:
     from kzoo.data.spec import Kind
@@ -95,7 +97,7 @@ class Plan:
         """
         precision = self.recipe.precision
         template = None if precision == "float32" else _build(self.recipe.model.name, self.arguments, precision)
-        return training_copy(self.model, template)
+        return with_objective(training_copy(self.model, template), self.recipe.similarity)
 
     def info(self) -> RunInfo:
         """What `run.json` says before the first step."""
@@ -195,15 +197,14 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
         seed=recipe.seed,
         fractions=recipe.data.fractions,
         cache=recipe.data.cache,
+        classes_from=recipe.data.classes_from,
         sound=(parent and parent.sound) or SoundSettings(**recipe.sound.model_dump()),
         text=(parent and parent.text) or TextSettings(**recipe.text.model_dump()),
     )
     _check_sections(recipe, dataset.input)
-    arguments: dict[str, Any] = {
-        **recipe.model.arguments,
-        "input_shape": dataset.input.shape,
-        "classes": len(dataset.classes),
-    }
+    arguments: dict[str, Any] = {**recipe.model.arguments, "input_shape": dataset.input.shape}
+    if record.classes is not None:
+        arguments["classes"] = len(dataset.classes)
     if dataset.input.text is not None:
         arguments["vocabulary_size"] = dataset.input.text.vocabulary_size
     if recipe.regularisation.dropout is not None:
@@ -222,6 +223,8 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
         augmenter=Augmenter(layers) if layers else None,
         transfer=transfer,
     )
+    if record.task == SIMILARITY and recipe.class_weights is not None:
+        raise RecipeError(f"class_weights: {record.name} knows no classes but compares samples. Leave it out.")
     # Names of classes are checked while nothing has been written.
     plan.class_weights()
     return plan

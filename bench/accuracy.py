@@ -1,0 +1,167 @@
+"""What models reach on real data: `python -m bench.accuracy [NAME…]`, and what is left of it in an int8 file.
+
+Each training is `kzoo train`, which chooses the epoch on a part of the training split and measures the test split
+once; then `kzoo export --quantize int8` and `kzoo evaluate` on the file. Runs lie under `build/accuracy`: what was
+interrupted goes on, and what is done is measured only. The data is looked for in the folder that KZOO_DATA names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.machine import describe_machine, keep_results
+
+ROOT = Path(__file__).parent.parent
+RUNS = ROOT / "build" / "accuracy"
+SMS = "sms_spam"
+DATA = Path(os.environ.get("KZOO_DATA", ROOT.parent / "shared" / "data"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """One training.
+
+    Attributes:
+        model: in the catalogue.
+        data: a folder of KZOO_DATA once it is unpacked, or a table of it.
+        epochs: as `kzoo train` takes them.
+        settings: of the recipe, by dotted key, where they are not the packaged one's.
+        classes: classes whose F1 is reported, too.
+    """
+
+    model: str
+    data: str
+    epochs: int
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the command line takes."""
+        return f"{self.model}.{self.data}"
+
+    def command(self, data: Path, out: Path) -> list[str]:
+        """The words after `kzoo`."""
+        settings = [word for key, value in self.settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+        return ["train", self.model, "--data", str(data), "--epochs", str(self.epochs), *settings, "--out", str(out)]
+
+
+_CIFAR = {
+    "batch_size": 128,
+    "optimizer.name": "sgd",
+    "optimizer.learning_rate": 0.1,
+    "optimizer.nesterov": True,
+    "optimizer.weight_decay": 0.0005,
+    "augmentation.flip": "horizontal",
+    "augmentation.shift": 0.125,
+    "regularisation.label_smoothing": 0.0,
+    "data.fractions": [0.9, 0.05, 0.05],
+    "precision": "auto",
+}
+
+TRAININGS = (Training("early_exit_resnet", "cifar10", 24, _CIFAR),)
+
+
+def prepared(name: str) -> Path:
+    """Give the folder of a dataset: as it lies there, unpacked, or with links to its tables."""
+    folder = DATA / name
+    if folder.exists():
+        return folder
+    kept = RUNS.parent / "data"
+    if name == SMS:
+        (kept / name).mkdir(parents=True, exist_ok=True)
+        for split in ("train", "test"):
+            link = kept / name / f"{split}.csv"
+            link.unlink(missing_ok=True)
+            link.symlink_to((DATA / f"{name}_{split}.csv").resolve())
+        return kept / name
+    if not (kept / name).exists():
+        with tarfile.open(DATA / f"{name}.tar.xz") as archive:
+            archive.extractall(kept, filter="data")
+    return kept / name
+
+
+def kzoo(*words: str) -> str:
+    """Run a command of kzoo; its progress goes to the terminal, its answer comes back."""
+    done = subprocess.run([sys.executable, "-m", "kzoo", *words], stdout=subprocess.PIPE, check=True, text=True)
+    return done.stdout
+
+
+def measure(training: Training) -> dict[str, Any]:
+    """Train, or go on with it, export and evaluate."""
+    out = RUNS / training.name
+    data = prepared(training.data)
+    info = json.loads((out / "run.json").read_text()) if (out / "run.json").exists() else {}
+    if not info:
+        kzoo(*training.command(data, out))
+    elif info["status"] != "done":
+        kzoo("train", training.model, "--resume", "--out", str(out))
+    info = json.loads((out / "run.json").read_text())
+    metrics = json.loads((out / "metrics.json").read_text())
+    file = out / "model.int8.tflite"
+    if not file.exists():
+        kzoo("export", str(out), "--quantize", "int8", "--max-drop", "100")
+    lite = json.loads(kzoo("evaluate", str(file), "--json"))
+    scores = {record["name"]: record["f1"] for record in metrics["classes"]}
+    row = {
+        "model": training.name,
+        "parameters": info["parameters"],
+        "epochs": info["epochs"],
+        "minutes": round(info["seconds"] / 60, 1),
+        "validation": round(info["metrics"]["val"]["accuracy"], 4),
+        "test": round(metrics["accuracy"], 4),
+        "F1": ", ".join(f"{name} {scores[name]:.4f}" for name in training.classes),
+        "int8, test": round(lite["accuracy"], 4),
+        "int8, bytes": file.stat().st_size,
+        "command": shlex.join(["kzoo", *training.command(Path(training.data), Path("RUN"))]),
+    }
+    if metrics["exits"]:
+        keep_results(
+            f"exits.{training.name}",
+            f"python -m bench.accuracy {training.name}",
+            [
+                {
+                    "threshold": point["threshold"],
+                    "test accuracy": round(point["accuracy"], 4),
+                    "million multiply-adds": round(point["macs"] / 1e6, 2),
+                    "leave at each classifier": ", ".join(f"{share:.3f}" for share in point["shares"]),
+                    "chosen": "on validation" if point["threshold"] == metrics["exit_threshold"] else "",
+                }
+                for point in metrics["exits"]
+            ],
+        )
+    return row
+
+
+def merged(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows and the ones that were kept before, in the order of `TRAININGS`."""
+    file = Path(__file__).parent / "results" / "accuracy.json"
+    earlier = json.loads(file.read_text()) if file.is_file() else {"machine": {}, "rows": []}
+    same = earlier["machine"].get("versions") == describe_machine()["versions"]
+    known = {row["model"]: row for row in (*(earlier["rows"] if same else ()), *rows)}
+    return [known[training.name] for training in TRAININGS if training.name in known]
+
+
+def main() -> None:
+    """Measure what was asked for, one training after the other, and keep the table after each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    names = [training.name for training in TRAININGS]
+    parser.add_argument("names", nargs="*", choices=[[], *names], default=[], metavar="NAME", help=", ".join(names))
+    chosen = parser.parse_args()
+    for training in TRAININGS:
+        if not chosen.names or training.name in chosen.names:
+            print(keep_results("accuracy", "python -m bench.accuracy", merged([measure(training)])), flush=True)
+
+
+if __name__ == "__main__":
+    main()
