@@ -11,6 +11,9 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+# Next to any real score its share is nothing: exp(-20) is 2e-9.
+_SCORE_OF_NOTHING = -20.0
+
 
 class ProductNormalization(tf_keras.layers.LayerNormalization):
     """Layer normalisation for integer files, whose variance is the mean of a product.
@@ -53,3 +56,61 @@ class ProductAttention(tf_keras.layers.MultiHeadAttention):
         scores = self._masked_softmax(scores, attention_mask)
         value = tf.transpose(value, (0, 2, 3, 1))
         return tf.transpose(tf.matmul(scores, value, transpose_b=True), (0, 2, 1, 3)), scores
+
+
+class NearSoftmax(tf_keras.layers.Softmax):
+    """A softmax for integer files that gives masked scores a small number.
+
+    tf_keras's own adds -1e9 to them: of the 256 steps of an int8 tensor one is left for all scores that count.
+    """
+
+    def call(self, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        return super().call(inputs if mask is None else tf.where(mask, inputs, _SCORE_OF_NOTHING))
+
+
+class IntegerAttention(ProductAttention):
+    """Attention for integer files, whose masked scores lie near the others, see `NearSoftmax`."""
+
+    def _build_attention(self, rank: int) -> None:
+        super()._build_attention(rank)
+        self._softmax = NearSoftmax(axis=self._softmax.axis)
+
+
+class _WrittenOut:
+    """A convolutional LSTM without its loop, which does not survive quantisation: the steps follow one another.
+
+    The convolutions of all inputs are one, with the steps as its batch; each step convolves the state alone.
+    """
+
+    def call(
+        self,
+        inputs: tf.Tensor,
+        mask: tf.Tensor | None = None,
+        training: bool | None = None,
+        initial_state: Any = None,
+    ) -> Any:
+        if mask is not None or initial_state is not None or self.return_state or self.go_backwards:
+            return super().call(inputs, mask=mask, training=training, initial_state=initial_state)
+        cell = self.cell
+        each = tf.reshape(inputs, (-1, *inputs.shape[2:]))
+        gates = cell.input_conv(each, cell.kernel, cell.bias, padding=cell.padding)
+        gates = tf.reshape(gates, (-1, inputs.shape[1], *gates.shape[1:]))
+        hidden = carry = tf.zeros_like(gates[:, 0, ..., : cell.filters])
+        outputs = []
+        for gate in tf.unstack(gates, axis=1):
+            added = gate + cell.recurrent_conv(hidden, cell.recurrent_kernel)
+            enter, forget, candidate, leave = tf.split(added, 4, axis=-1)
+            carry = cell.recurrent_activation(forget) * carry + cell.recurrent_activation(enter) * cell.activation(
+                candidate
+            )
+            hidden = cell.recurrent_activation(leave) * cell.activation(carry)
+            outputs.append(hidden)
+        return tf.stack(outputs, axis=1) if self.return_sequences else hidden
+
+
+class WrittenOutConvLSTM1D(_WrittenOut, tf_keras.layers.ConvLSTM1D):
+    """`(batch, steps, places, channels)`, see `_WrittenOut`."""
+
+
+class WrittenOutConvLSTM2D(_WrittenOut, tf_keras.layers.ConvLSTM2D):
+    """`(batch, steps, height, width, channels)`, see `_WrittenOut`."""

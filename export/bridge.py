@@ -18,7 +18,14 @@ import tf_keras
 
 from kzoo.errors import ExportError
 
-from ._device_layers import ProductAttention, ProductNormalization
+from ._device_layers import (
+    IntegerAttention,
+    NearSoftmax,
+    ProductAttention,
+    ProductNormalization,
+    WrittenOutConvLSTM1D,
+    WrittenOutConvLSTM2D,
+)
 from .folding import affine_of
 from .graph import (
     MODEL_NAME,
@@ -44,8 +51,16 @@ _RENAMED_ACTIVATIONS = {"silu": "swish"}
 _RENAMED_ARGUMENTS = {("LeakyReLU", "negative_slope"): "alpha"}
 _NOT_NEEDED = ("_initializer", "_regularizer", "_constraint")
 _RECURRENT = frozenset({"GRU", "LSTM", "SimpleRNN"})
-#: In their stead the tf_keras layers of the same name.
-_OTHER_FORMS = {"LayerNormalization": ProductNormalization, "MultiHeadAttention": ProductAttention}
+#: They move values along two axes; the format only says which two.
+_SAME_IN_ANY_FORMAT = frozenset({"Cropping2D", "ZeroPadding2D"})
+#: In place of the tf_keras layers of the same name: in every file, in one that computes in integers, without loops.
+_DEVICE_FORMS = {"MultiHeadAttention": ProductAttention}
+_INTEGER_FORMS = {
+    "LayerNormalization": ProductNormalization,
+    "MultiHeadAttention": IntegerAttention,
+    "Softmax": NearSoftmax,
+}
+_WRITTEN_OUT_FORMS = {"ConvLSTM1D": WrittenOutConvLSTM1D, "ConvLSTM2D": WrittenOutConvLSTM2D}
 
 
 def as_float32(model: keras.Model) -> keras.Model:
@@ -78,7 +93,8 @@ def build_bridge(graph: Graph, *, unroll: bool = False, integers: bool = False) 
 
     Args:
         graph: what `read_graph` gave.
-        unroll: write out GRU and SimpleRNN step by step: their loop does not survive full-integer quantisation.
+        unroll: write out GRU, SimpleRNN and convolutional LSTMs step by step: their loop does not survive full-integer
+            quantisation.
         integers: for a file that computes in integers, see `_device_layers.ProductNormalization`.
 
     Raises:
@@ -262,27 +278,34 @@ def _make_layer(call: Call, number: int, unroll: bool = False, integers: bool = 
             *((scale, offset) if not affine.is_scalar else (scale[0], offset[0])), name=layer.name
         )
     masked = call.kwargs.get("mask") is not None
-    instead = _OTHER_FORMS.get(layer.kind) if integers or layer.kind != "LayerNormalization" else None
-    if instead is not None:
-        return instead(**_arguments(instead, {**layer.config, "name": layer.name}))
+    forms = {**_DEVICE_FORMS, **(_INTEGER_FORMS if integers else {}), **(_WRITTEN_OUT_FORMS if unroll else {})}
     try:
-        return _from_config(layer.kind, {**layer.config, "name": layer.name}, unroll, masked)
+        return _from_config(
+            layer.kind, {**layer.config, "name": layer.name}, unroll, masked, instead=forms.get(layer.kind)
+        )
     except (TypeError, ValueError) as error:
         raise _unsupported(layer, error) from error
 
 
-def _from_config(kind: str, config: dict[str, Any], unroll: bool, masked: bool) -> Any:
-    layer_class = getattr(tf_keras.layers, kind, None)
+def _from_config(
+    kind: str, config: dict[str, Any], unroll: bool, masked: bool, instead: type[Any] | None = None
+) -> Any:
+    layer_class = instead or getattr(tf_keras.layers, kind, None)
     if layer_class is None:
         raise ValueError(f"tf_keras has no {kind}.")
-    if config.get("data_format") == "channels_first":
+    if config.get("data_format") == "channels_first" and kind not in _SAME_IN_ANY_FORMAT:
         raise ValueError("it is built with data_format='channels_first', devices take channels_last.")
     config = {_RENAMED_ARGUMENTS.get((kind, key), key): value for key, value in config.items()}
     arguments = {key: _argument(key, value, unroll, masked) for key, value in _arguments(layer_class, config).items()}
     # A mask keeps an LSTM from being fused, and its loop does not run on the device; written out it does.
     if kind in _RECURRENT and (masked or (unroll and kind != "LSTM")):
         arguments["unroll"] = True
-    return layer_class(**arguments)
+    layer = layer_class(**arguments)
+    if kind == "Bidirectional" and masked:
+        # Written out, a backward layer would zero the steps that the mask leaves out before it is turned round: those
+        # at the wrong end (https://github.com/keras-team/tf-keras/issues/252).
+        layer.backward_layer.zero_output_for_mask = False
+    return layer
 
 
 def _arguments(layer_class: type, config: dict[str, Any]) -> dict[str, Any]:

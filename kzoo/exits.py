@@ -43,10 +43,11 @@ def leave_at(answers: np.ndarray, threshold: float) -> np.ndarray:
     Returns:
         `(samples,)` whole numbers.
     """
-    sure = answers.max(axis=2) >= threshold
+    sure: np.ndarray = answers.max(axis=2) >= threshold
     # Whatever arrives at the last one leaves there.
     sure[:, -1] = True
-    return sure.argmax(axis=1)
+    places: np.ndarray = sure.argmax(axis=1)
+    return places
 
 
 def chosen(answers: np.ndarray, threshold: float) -> np.ndarray:

@@ -30,7 +30,7 @@ def list_models(pattern: str = "*", *, family: str | None = None, task: str | No
     Args:
         pattern: With wildcards, as `"resnet*"`.
         family: Only this family, as `"resnet"`.
-        task: Only models for `"image"`, `"sequence"` or `"text"`.
+        task: Only models for `"image"`, `"sequence"`, `"text"`, `"similarity"` or `"reconstruction"`.
 
     Example:
         >>> import kzoo
@@ -166,8 +166,12 @@ def load_with_report(
     if same_classes and same_input and include_top:
         return trained, LoadReport(tuple(layer.name for layer in trained.layers if layer.weights), (), ())
     arguments["input_shape"] = tuple(input_shape or arguments["input_shape"])
-    arguments["classes"] = classes or arguments["classes"]
-    model = create_model(source.info.model, **arguments, include_top=include_top, pooling=pooling)
+    if classes is not None:
+        arguments["classes"] = classes
+    if pooling is not None:
+        arguments["pooling"] = pooling
+    # A model that knows no classes takes neither of the two, and says so.
+    model = create_model(source.info.model, **arguments, include_top=include_top)
     return model, transfer_weights(trained, model)
 
 

@@ -26,10 +26,36 @@ from .catalog import CATALOG, ModelRecord
 if TYPE_CHECKING:
     import keras
 
+    from .anomaly_detection import autoencoder as autoencoder
     from .convnet import cnn as cnn
+    from .convolutional_recurrent import cnn_lstm as cnn_lstm
+    from .convolutional_recurrent import conv_lstm as conv_lstm
+    from .densenet import densenet40_12 as densenet40_12
+    from .densenet import densenet121 as densenet121
+    from .densenet import densenet169 as densenet169
+    from .densenet import densenet201 as densenet201
     from .early_exit import early_exit_resnet as early_exit_resnet
-    from .mobilenet import mobilenet_v2 as mobilenet_v2
+    from .efficientnet import efficientnet_lite0 as efficientnet_lite0
+    from .efficientnet import efficientnet_lite1 as efficientnet_lite1
+    from .efficientnet import efficientnet_lite2 as efficientnet_lite2
+    from .efficientnet import efficientnet_lite3 as efficientnet_lite3
+    from .efficientnet import efficientnet_lite4 as efficientnet_lite4
+    from .fire import squeezenet as squeezenet
+    from .inception import googlenet as googlenet
+    from .inception import inception_v3 as inception_v3
+    from .keyword_spotting import ds_cnn as ds_cnn
+    from .lenet import lenet5 as lenet5
+    from .mobilenetv1 import mobilenet_v1 as mobilenet_v1
+    from .mobilenetv1 import mobilenet_v1_025_96 as mobilenet_v1_025_96
+    from .mobilenetv2 import mobilenet_v2 as mobilenet_v2
+    from .mobilenetv3 import mobilenet_v3_large as mobilenet_v3_large
+    from .mobilenetv3 import mobilenet_v3_small as mobilenet_v3_small
+    from .mobilevit import mobilevit_xxs as mobilevit_xxs
+    from .recurrent import bigru as bigru
+    from .recurrent import bilstm as bilstm
+    from .recurrent import gru as gru
     from .recurrent import lstm as lstm
+    from .recurrent import lstm_attention as lstm_attention
     from .resnet import resnet8 as resnet8
     from .resnet import resnet18 as resnet18
     from .resnet import resnet18_v2 as resnet18_v2
@@ -53,8 +79,23 @@ if TYPE_CHECKING:
     from .resnet import wide_resnet28_10 as wide_resnet28_10
     from .resnet import wide_resnet40_2 as wide_resnet40_2
     from .self_attention import attention as attention
+    from .self_attention import text_transformer as text_transformer
+    from .self_attention import transformer_small as transformer_small
+    from .self_attention import transformer_tiny as transformer_tiny
+    from .shufflenet import shufflenet_v2 as shufflenet_v2
+    from .temporal_convolution import tcn as tcn
     from .text import text_cnn as text_cnn
     from .twin_encoder import siamese as siamese
+    from .vgg import alexnet as alexnet
+    from .vgg import vgg11 as vgg11
+    from .vgg import vgg11_bn as vgg11_bn
+    from .vgg import vgg13 as vgg13
+    from .vgg import vgg13_bn as vgg13_bn
+    from .vgg import vgg16 as vgg16
+    from .vgg import vgg16_bn as vgg16_bn
+    from .vgg import vgg19 as vgg19
+    from .vgg import vgg19_bn as vgg19_bn
+    from .vit import vit_tiny as vit_tiny
 
 __all__ = ["CATALOG", "ModelRecord", "count_macs", "create_model", "list_models", *CATALOG]
 
@@ -65,7 +106,8 @@ def list_models(pattern: str = "*", *, family: str | None = None, task: str | No
     Args:
         pattern: shell wildcards, `"resnet*"`; upper and lower case are the same.
         family: only this family.
-        task: only models for `"image"`, `"sequence"` or `"text"`, those that take other data, too, included.
+        task: only models for `"image"`, `"sequence"`, `"text"`, `"similarity"` or `"reconstruction"`, those that take
+            other data, too, included.
 
     Returns:
         Names in the catalogue's order; empty where nothing fits the pattern.

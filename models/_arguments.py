@@ -38,15 +38,12 @@ def dropout_rate(value: float) -> float:
 def width_multiplier(value: float) -> float:
     """Check that `value` can multiply a number of channels."""
     if not (math.isfinite(value) and value > 0):
-        raise ValueError(
-            f"`alpha` must be a positive number. Received: alpha={value!r}. "
-            "The paper uses 0.35, 0.5, 0.75, 1.0, 1.3 and 1.4."
-        )
+        raise ValueError(f"`alpha` must be a positive number. Received: alpha={value!r}. The papers use 0.25 to 1.4.")
     return float(value)
 
 
 def image_shape(
-    input_shape: Sequence[int | None] | None, default: tuple[int, int, int], minimum: int
+    input_shape: Sequence[int | None] | None, default: tuple[int, int, int], minimum: int, fixed_by: str = ""
 ) -> tuple[int | None, int | None, int]:
     """Check `(height, width, channels)`; `None` stands for a height or width known only when the model is called.
 
@@ -54,6 +51,8 @@ def image_shape(
         input_shape: what the user gave, `None` for the default.
         default: the factory's own shape.
         minimum: pixels a side that the network needs; its total stride.
+        fixed_by: what in the network has to know height and width, with what to do where they are not known; empty
+            where nothing has.
     """
     if input_shape is None:
         return default
@@ -69,7 +68,38 @@ def image_shape(
             f"The channels of `input_shape` must be known. Received: input_shape={tuple(input_shape)}. "
             "Give a number: 1 for grey, 3 for colour, 4 with alpha."
         )
+    if fixed_by and (height is None or width is None):
+        raise ValueError(
+            f"Height and width of `input_shape` must be known. Received: input_shape={tuple(input_shape)}. {fixed_by}"
+        )
     return height, width, channels
+
+
+def fixed_image_shape(
+    input_shape: Sequence[int | None] | None, default: tuple[int, int, int], minimum: int
+) -> tuple[int, int, int]:
+    """Check `(height, width, channels)` as `image_shape` does, for a network that is made for one size."""
+    height, width, channels = image_shape(input_shape, default, minimum)
+    if height is None or width is None:
+        raise ValueError(
+            "This network is made for images of one size: height and width must be known. "
+            f"Received: input_shape={(height, width, channels)}. Give numbers, for example {default}."
+        )
+    return height, width, channels
+
+
+def sparse_shape(shape: tuple[int | None, int | None, int], small: bool) -> None:
+    """Check that XNNPACK has sparse kernels for a network of these images: they begin behind one kind of stem.
+
+    Args:
+        shape: `(height, width, channels)`.
+        small: whether the stem keeps the resolution.
+    """
+    if small or shape[2] != 3:
+        raise ValueError(
+            "`sparse_inference` needs a stem of stride 2 on 3 channels, which images of more than 64 pixels a side "
+            f"get. Received: sparse_inference=True, input_shape={shape}. Enlarge the images, or leave it out."
+        )
 
 
 def sequence_shape(
@@ -91,6 +121,30 @@ def sequence_shape(
             f"Received: input_shape={tuple(input_shape)}. Give numbers, for example {default}."
         )
     return steps, features
+
+
+def text_shape(input_shape: Sequence[int | None] | None, default: int, *, fixed_steps: bool) -> int | None:
+    """Check `(steps,)` of token ids and give the steps; `None` for steps known only when the model is called.
+
+    Args:
+        input_shape: what the user gave, `None` for the default.
+        default: the factory's own number of steps.
+        fixed_steps: whether the network has weights for every step.
+    """
+    if input_shape is None:
+        return default
+    (steps,) = _shape(input_shape, "(steps,)", (default,))
+    if fixed_steps and steps is None:
+        raise ValueError(
+            f"`input_shape` must say how many steps there are. Received: input_shape={tuple(input_shape)}. "
+            f"Give the length of the longest text, for example ({default},)."
+        )
+    return steps
+
+
+def vocabulary(size: SupportsIndex) -> int:
+    """Check a number of token ids: 0 is padding, so that there are two at least."""
+    return whole_number("vocabulary_size", size, minimum=2)
 
 
 def _shape(value: object, axes: str, default: tuple[int, ...]) -> tuple[int | None, ...]:

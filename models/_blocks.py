@@ -52,6 +52,8 @@ class ConvStyle:
         momentum: share of the old statistics that every step keeps (PyTorch's momentum is one minus this).
         normalization: `"batch"`, or `"group"` (Wu and He 2018, https://arxiv.org/abs/1803.08494), which does not depend
             on the batch and suits small ones.
+        scale: give batch normalisation a factor a channel (gamma); a ReLU and a convolution behind it need none.
+        padded: pad at all; without, a convolution gives values only where its whole kernel lies inside the map.
     """
 
     use_bias: bool = False
@@ -59,6 +61,8 @@ class ConvStyle:
     epsilon: float = 1e-5
     momentum: float = 0.9
     normalization: str = "batch"
+    scale: bool = True
+    padded: bool = True
 
     def __post_init__(self) -> None:
         if self.normalization not in ("batch", "group"):
@@ -109,7 +113,9 @@ def depthwise_conv(
 def bn_act(x: keras.KerasTensor, style: ConvStyle, activation: str | None, name: str) -> keras.KerasTensor:
     """Normalise by the statistics of the style's choice; `activation=None` leaves the result linear."""
     if style.normalization == "batch":
-        x = layers.BatchNormalization(epsilon=style.epsilon, momentum=style.momentum, name=f"{name}_bn")(x)
+        x = layers.BatchNormalization(
+            epsilon=style.epsilon, momentum=style.momentum, scale=style.scale, name=f"{name}_bn"
+        )(x)
     else:
         # 32 groups as in the paper, or as many of them as divide the channels.
         groups = math.gcd(_GROUPS, x.shape[-1])
@@ -120,7 +126,7 @@ def bn_act(x: keras.KerasTensor, style: ConvStyle, activation: str | None, name:
 def conv_bn_act(
     x: keras.KerasTensor,
     filters: int,
-    kernel_size: int,
+    kernel_size: int | tuple[int, int],
     strides: int,
     style: ConvStyle,
     activation: str | None,
@@ -129,6 +135,33 @@ def conv_bn_act(
 ) -> keras.KerasTensor:
     """Convolve, normalise, activate: layers `{name}_conv`, `{name}_bn`, `{name}_act`."""
     return bn_act(conv(x, filters, kernel_size, strides, style, name, groups), style, activation, name)
+
+
+def conv_act(
+    x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, style: ConvStyle, activation: str, name: str
+) -> keras.KerasTensor:
+    """Convolve and activate, as networks did before there was normalisation: layers `{name}_conv`, `{name}_act`."""
+    return activate(conv(x, filters, kernel_size, strides, style, name), activation, f"{name}_act")
+
+
+def max_pool(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Take the maximum of 3x3 values at every second pixel, one pixel of padding on each side, as PyTorch does."""
+    # Zeros never win against a ReLU's outputs, so that they may stand for the minus infinity of PyTorch's padding.
+    x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+    return layers.MaxPooling2D(3, strides=2, name=name)(x)
+
+
+def max_pool_over_the_edge(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Take the maximum of 3x3 values at every second pixel; the last window may hang over the far edge.
+
+    So do Caffe, in which the networks with such pooling were written, and PyTorch with `ceil_mode=True`.
+    """
+    odd = [None if side is None else bool(side % 2) for side in x.shape[1:3]]
+    if odd == [False, False]:
+        return layers.MaxPooling2D(3, strides=2, padding="same", name=name)(x)
+    if odd != [True, True]:
+        x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)  # on an odd side no window reaches it
+    return layers.MaxPooling2D(3, strides=2, name=name)(x)
 
 
 def squeeze_excite(x: keras.KerasTensor, reduced: int, activation: str, gate: str, name: str) -> keras.KerasTensor:
@@ -154,6 +187,8 @@ def _pad(
     x: keras.KerasTensor, kernel_size: int | tuple[int, int], strides: int, style: ConvStyle, name: str
 ) -> tuple[keras.KerasTensor, str]:
     """Pad where the convolution's own "same" would pad the two sides differently."""
+    if not style.padded:
+        return x, "valid"
     if kernel_size == 1 or strides == 1 or not style.symmetric_padding:
         return x, "same"
     if not isinstance(kernel_size, int):

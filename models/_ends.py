@@ -18,7 +18,7 @@ import keras
 from keras import layers
 
 from . import _arguments as check
-from ._blocks import check_activation
+from ._blocks import activate, check_activation
 
 SMALL_INPUT = 64
 """Pixels on the shorter side up to which a network keeps its first layers at full resolution, as is usual for CIFAR."""
@@ -41,10 +41,10 @@ PIXEL_SCALINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """What becomes of pixels 0-255 before the first layer, as arguments of `Rescaling`; channels are red, green, blue."""
 
 
-def is_small(shape: tuple[int | None, int | None, int]) -> bool:
-    """Tell whether `(height, width, channels)` is small enough for the stem without downsampling."""
+def is_small(shape: tuple[int | None, int | None, int], limit: int = SMALL_INPUT) -> bool:
+    """Tell whether `(height, width, channels)` is small enough for the stem without downsampling: up to `limit`."""
     sides = [side for side in shape[:2] if side is not None]
-    return bool(sides) and min(sides) <= SMALL_INPUT
+    return bool(sides) and min(sides) <= limit
 
 
 def open_image(
@@ -95,6 +95,26 @@ def feature_normalization() -> layers.Normalization:
     return layers.Normalization(axis=-1, dtype="float32", name="normalization")
 
 
+def open_text(
+    length: int | None, vocabulary_size: int, width: int
+) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
+    """Start a text model: token ids, 0 for padding, to vectors.
+
+    Args:
+        length: tokens of the longest text, None for any.
+        vocabulary_size: number of different ids.
+        width: of the vectors.
+
+    Returns:
+        The model's input `(batch, steps)`, the vectors `(batch, steps, width)` and the mask `(batch, steps)`, true
+        where there is a token. Hand it to every layer that mixes steps.
+    """
+    inputs = keras.Input((length,), dtype="int32", name="tokens")
+    x = layers.Embedding(vocabulary_size, width, name="embedding")(inputs)
+    # What `mask_zero` would compute. As a tensor of its own it also reaches what lies behind layers that hand none on.
+    return inputs, x, keras.ops.not_equal(inputs, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The end of a model and the arguments of keras.applications that shape it, checked when it is made.
@@ -137,17 +157,42 @@ class Head:
             )
         _check_weights(self.weights)
 
-    def pool(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """Bring a feature map to one vector, `(batch, channels)`, unless the whole map was asked for."""
+    def pool(
+        self, x: keras.KerasTensor, *, keepdims: bool = False, mask: keras.KerasTensor | None = None
+    ) -> keras.KerasTensor:
+        """Bring a feature map to one vector, `(batch, channels)`, unless the whole map was asked for.
+
+        Args:
+            x: `(batch, height, width, channels)` or `(batch, steps, channels)`.
+            keepdims: take the average of an image as a 1x1 map first, which is where XNNPACK's sparse inference ends.
+            mask: `(batch, steps)`, true for the steps that an average over steps is to count.
+        """
         kind = "avg" if self.include_top else self.pooling
         if kind is None:
             return x
         image = len(x.shape) == 4
         if kind == "avg":
-            average = layers.GlobalAveragePooling2D if image else layers.GlobalAveragePooling1D
-            return average(name="avg_pool")(x)
+            if not image:
+                return layers.GlobalAveragePooling1D(name="avg_pool")(x, mask=mask)
+            x = layers.GlobalAveragePooling2D(keepdims=keepdims, name="avg_pool")(x)
+            return layers.Flatten(name="flatten")(x) if keepdims else x
         maximum = layers.GlobalMaxPooling2D if image else layers.GlobalMaxPooling1D
         return maximum(name="max_pool")(x)
+
+    def hidden(self, x: keras.KerasTensor, units: Sequence[int], activation: str) -> keras.KerasTensor:
+        """Flatten a feature map and add dense layers, each with the activation and dropout; `build` drops the last's.
+
+        So networks ended before there was average pooling. With `include_top=False` this is `pool`.
+        """
+        if not self.include_top:
+            return self.pool(x)
+        x = layers.Flatten(name="flatten")(x)
+        for number, width in enumerate(units, start=1):
+            if number > 1 and self.dropout > 0:
+                x = layers.Dropout(self.dropout, name=f"hidden{number - 1}_dropout")(x)
+            x = layers.Dense(width, kernel_initializer="he_normal", name=f"hidden{number}")(x)
+            x = activate(x, activation, f"hidden{number}_act")
+        return x
 
     def classify(self, x: keras.KerasTensor, name: str = "predictions") -> keras.KerasTensor:
         """Add a classifier, a `Dense` of this name, to one vector `(batch, channels)`."""

@@ -9,10 +9,13 @@ from typing import Literal, NamedTuple
 import keras
 from keras import layers
 
-from ._blocks import ConvStyle, activate, bn_act, conv, squeeze_excite
+from ._blocks import ConvStyle, activate, bn_act, conv, max_pool, squeeze_excite
 from ._ends import is_small
 
 _PYTORCH = ConvStyle()
+
+
+Shortcut = Literal["projection", "plain_projection", "padding"]
 
 
 class Stage(NamedTuple):
@@ -54,7 +57,7 @@ class ResidualPlan:
     bottleneck: float | None = None
     groups: int = 1
     preactivation: bool = False
-    shortcut: Literal["projection", "plain_projection", "padding"] = "projection"
+    shortcut: Shortcut = "projection"
     reduction: int | None = None
     small_stem: bool = False
 
@@ -76,9 +79,7 @@ def stem(
     if not plan.preactivation:
         x = bn_act(x, plan.style, activation, name="stem")
     if not small:
-        # Zeros never win against a ReLU's outputs, so this is PyTorch's max-pooling with padding 1.
-        x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
-        x = layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+        x = max_pool(x, name="stem_pool")
     return x
 
 

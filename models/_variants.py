@@ -6,6 +6,7 @@ plan is bound, the name is the default name, and the docstring says what the fam
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -31,6 +32,11 @@ pixel_scaling: what becomes of the pixels 0-255 first: `"unit"` p / 255, which a
     weights from elsewhere: `"signed"` p / 127.5 - 1, `"imagenet"` (p / 255 - mean) / deviation of ImageNet's channels,
     `"caffe"` p - mean.
 """,
+    "sparse argument": """
+sparse_inference: build the shape that XNNPACK's sparse kernels and TF-MOT's `PruneForLatencyOnXNNPack` ask for: a
+    stem of stride 2 on 3 channels that pads both sides alike, and average pooling to a 1x1 map
+    (https://arxiv.org/abs/1911.09723). Parameters stay the same. Needs images of more than 64 pixels a side.
+""",
     "sequence arguments": """
 include_top: classify.
 weights: None for fresh weights, or the path of a `.weights.h5` file.
@@ -54,8 +60,9 @@ def variant(
     """Make the public function of one variant.
 
     Args:
-        build: the family's builder. Its docstring is the variant's below `summary`; a line `{image arguments}` or
-            `{sequence arguments}` in it stands for the documentation of the arguments that all such models have.
+        build: the family's builder. Its docstring is the variant's below `summary`; a line `{image arguments}`,
+            `{sequence arguments}` or `{sparse argument}` in it stands for the documentation of arguments that all such
+            models have.
         plan: what tells this variant from the others, the builder's first argument.
         name: the function's name, and the default of the argument `name`.
         summary: the docstring's first line.
@@ -71,10 +78,12 @@ def variant(
         return_annotation=keras.Model,
     )
 
+    bound: Callable[..., keras.Model] = functools.partial(build, plan)
+
     def factory(*args: Arguments.args, **kwargs: Arguments.kwargs) -> keras.Model:
         call = signature.bind(*args, **kwargs)
         call.apply_defaults()
-        return build(plan, **call.arguments)
+        return bound(**call.arguments)
 
     factory.__name__ = factory.__qualname__ = name
     factory.__module__ = build.__module__

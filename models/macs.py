@@ -127,6 +127,12 @@ def _recurrent(gates: int) -> Rule:
     return macs
 
 
+def _conv_lstm(layer: Any, inputs: list[Shape], output: Shape) -> int:
+    """Count both convolutions of every step; the state has the places of the output."""
+    places = output[-1 - layer.cell.rank : -1]
+    return (_size(layer.cell.kernel) + _size(layer.cell.recurrent_kernel)) * _volume((inputs[0][1], *places), layer)
+
+
 def _bidirectional(layer: Any, inputs: list[Shape], output: Shape) -> int:
     return sum(_layer_macs(way, inputs, output) for way in (layer.forward_layer, layer.backward_layer))
 
@@ -173,6 +179,7 @@ _RULES: tuple[tuple[tuple[type, ...], Rule], ...] = (
     ((layers.LSTM,), _recurrent(gates=4)),
     ((layers.GRU,), _recurrent(gates=3)),
     ((layers.SimpleRNN,), _recurrent(gates=1)),
+    ((layers.ConvLSTM1D, layers.ConvLSTM2D), _conv_lstm),
     ((layers.Bidirectional,), _bidirectional),
     ((layers.TimeDistributed,), _time_distributed),
     ((layers.MultiHeadAttention,), _multi_head_attention),

@@ -22,7 +22,7 @@ import keras
 from ._arguments import image_shape
 from ._blocks import ConvStyle
 from ._ends import Head, open_image
-from ._residual import ResidualPlan, Stage, stages, stem
+from ._residual import ResidualPlan, Shortcut, Stage, stages, stem
 from ._variants import variant
 
 
@@ -39,7 +39,7 @@ def _resnet(
     dropout: float = 0.0,
     activation: str = "relu",
     normalization: str = "batch",
-    shortcut: str | None = None,
+    shortcut: Shortcut | None = None,
     pixel_scaling: str = "unit",
 ) -> keras.Model:
     """The networks for ImageNet (default input `(224, 224, 3)`, 1,000 classes) look at the shorter side of the input.

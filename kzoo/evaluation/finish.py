@@ -77,8 +77,9 @@ def _settle_threshold(run: Run, model: Any, dataset: Dataset) -> Exits | None:
     if exits is None:
         return None
     curve = exit_curve(answers_of(exits.answers, dataset.val), dataset.val.labels, exits.macs)
-    run.update(threshold=cheapest_threshold(curve))
-    return keras_exits(model, run.info.threshold)
+    threshold = cheapest_threshold(curve)
+    run.update(threshold=threshold)
+    return keras_exits(model, threshold)
 
 
 def _facts(run: Run, dataset: Dataset) -> list[tuple[str, str]]:

@@ -210,7 +210,7 @@ def plot_similarities(scores: np.ndarray, same: np.ndarray, threshold: float, th
     figure = new_figure(6, 3.4, theme)
     axes = figure.subplots()
     style_axes(axes, theme, grid="y")
-    edges = np.linspace(min(float(scores.min()), -0.2), 1.0, 61)
+    edges = np.linspace(min(float(scores.min()), -0.2), 1.0, 61).tolist()
     for kind, label, colour in ((True, "one class", theme.blue), (False, "different classes", theme.orange)):
         part = scores[same == kind]
         axes.hist(part, edges, weights=np.full(len(part), 1 / len(part)), color=colour, alpha=0.6, label=label)

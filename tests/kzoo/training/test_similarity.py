@@ -183,3 +183,14 @@ def test_a_file_name_without_a_class_is_named(tmp_path):
         tone(tmp_path / "y" / f"{name}.wav", 500, 1)
     with pytest.raises(kzoo.DataError, match=r"names of files that begin with CLASS_ .*Received: x/c\.wav"):
         kzoo.train("siamese", tmp_path, settings={"data.classes_from": "file_names"}, out=tmp_path / "run")
+
+
+def test_the_encoder_alone_is_loaded_with_its_weights(run):
+    encoder = kzoo.load(run.path, include_top=False)
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(2, 3, *run.info.input.shape)).astype("float32")
+    similarity = run.model.predict_on_batch([left, right])[:, 0]
+    product = (encoder.predict_on_batch(left) * encoder.predict_on_batch(right)).sum(axis=1)
+    np.testing.assert_allclose(product, similarity, atol=1e-5)
+    with pytest.raises(kzoo.UsageError, match="siamese takes no argument 'classes'"):
+        kzoo.load(run.path, classes=4)

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
-from keras import layers
 
-from ._arguments import image_shape, width_multiplier
-from ._blocks import ConvStyle, bn_act, conv_bn_act, depthwise_conv
+from ._arguments import image_shape, sparse_shape, width_multiplier
+from ._blocks import ConvStyle, conv_bn_act
 from ._ends import Head, is_small, open_image
+from ._mobile import inverted_residual, scaled, stage_strides
+from ._variants import variant
 
 
 class Stage(NamedTuple):
@@ -42,7 +43,8 @@ _LAST_CHANNELS = 1280
 _STYLE = ConvStyle()
 
 
-def mobilenet_v2(
+def _mobilenet_v2(
+    stages: tuple[Stage, ...],
     include_top: bool = True,
     weights: str | os.PathLike[str] | None = None,
     input_shape: Sequence[int | None] | None = None,
@@ -54,26 +56,18 @@ def mobilenet_v2(
     alpha: float = 1.0,
     dropout: float = 0.0,
     activation: str = "relu6",
+    sparse_inference: bool = False,
+    pixel_scaling: str = "unit",
 ) -> keras.Model:
-    """Build MobileNetV2.
-
-    When the shorter side is above 64 pixels (or unknown) the network divides the resolution by 32, as in the paper.
-    Up to 64 pixels the stem and the first downsampling stage (24 channels) keep the resolution, as is usual for
-    CIFAR, and the network divides by 8. The weights are the same either way.
+    """Above 64 pixels on the shorter side (or where it is unknown) the network divides the resolution by 32, as in the
+    paper. Up to 64 pixels the stem and the first downsampling stage (24 channels) keep the resolution, as is usual for
+    CIFAR, and the network divides by 8. The weights are the same either way. Default input `(224, 224, 3)`.
 
     Args:
-        include_top: end with average pooling and the classifier.
-        weights: None for fresh weights, or the path of a `.weights.h5` file.
-        input_shape: `(height, width, channels)`, at least 8x8; default `(224, 224, 3)`.
-        pooling: only with `include_top=False`: None gives the feature map `(batch, height, width, 1280)`,
-            `"avg"` or `"max"` one vector `(batch, 1280)`.
-        classes: how many the classifier tells apart. Used with `include_top` only, like the next argument.
-        classifier_activation: `"softmax"` for probabilities, None for logits.
-        name: the model's name.
+        {image arguments}
         alpha: width multiplier: channels are multiplied by it and rounded to multiples of 8, never below 90 % of the
             exact product. The last convolution grows above 1.0 but keeps its 1280 channels below.
-        dropout: share of the classifier's inputs dropped in training. Used with `include_top` only.
-        activation: a Keras activation by name.
+        {sparse argument}
 
     Returns:
         A functional model that takes pixels 0-255.
@@ -90,40 +84,25 @@ def mobilenet_v2(
     alpha = width_multiplier(alpha)
     shape = image_shape(input_shape, default=(224, 224, 3), minimum=8)
     small = is_small(shape)
-    inputs, x = open_image(shape)
+    if sparse_inference:
+        sparse_shape(shape, small)
+    inputs, x = open_image(shape, pixel_scaling)
     x = conv_bn_act(x, scaled(_STEM_CHANNELS, alpha), 3, 1 if small else 2, _STYLE, activation, name="stem")
-    for number, stage in enumerate(_STAGES, start=1):
-        first_strides = 1 if small and number == 2 else stage.strides
+    all_strides = stage_strides((stage.strides for stage in stages), small)
+    for number, (stage, strides) in enumerate(zip(stages, all_strides, strict=True), start=1):
         for block in range(stage.blocks):
-            x = _inverted_residual(
+            x = inverted_residual(
                 x,
                 scaled(stage.channels, alpha),
                 stage.expansion,
-                first_strides if block == 0 else 1,
+                3,
+                strides if block == 0 else 1,
+                _STYLE,
                 activation,
                 name=f"stage{number}_block{block + 1}",
             )
     x = conv_bn_act(x, scaled(_LAST_CHANNELS, max(alpha, 1.0)), 1, 1, _STYLE, activation, name="last")
-    return head.build(inputs, head.pool(x))
+    return head.build(inputs, head.pool(x, keepdims=sparse_inference))
 
 
-def scaled(channels: int, alpha: float, divisor: int = 8) -> int:
-    """Multiply `channels` by `alpha` and round to a multiple of `divisor`, never below 90 % of the exact product."""
-    exact = channels * alpha
-    rounded = max(divisor, int(exact + divisor / 2) // divisor * divisor)
-    return rounded if rounded >= 0.9 * exact else rounded + divisor
-
-
-def _inverted_residual(
-    x: keras.KerasTensor, channels: int, expansion: int, strides: int, activation: str, name: str
-) -> keras.KerasTensor:
-    """Widen, convolve by channel, narrow without an activation; add the input where the shape stays."""
-    bottleneck = x
-    if expansion != 1:
-        x = conv_bn_act(x, expansion * x.shape[-1], 1, 1, _STYLE, activation, name=f"{name}_expand")
-    x = depthwise_conv(x, 3, strides, _STYLE, name=f"{name}_depthwise")
-    x = bn_act(x, _STYLE, activation, name=f"{name}_depthwise")
-    x = conv_bn_act(x, channels, 1, 1, _STYLE, None, name=f"{name}_project")
-    if strides == 1 and bottleneck.shape[-1] == channels:
-        x = layers.Add(name=f"{name}_add")([bottleneck, x])
-    return x
+mobilenet_v2 = variant(_mobilenet_v2, _STAGES, "mobilenet_v2", "Build MobileNetV2.")

@@ -1,0 +1,65 @@
+"""What the mobile families share: rounding of widths, strides for small images, the inverted residual block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import keras
+from keras import layers
+
+from ._blocks import ConvStyle, bn_act, conv_bn_act, depthwise_conv, squeeze_excite
+
+_SQUEEZE = 1 / 4
+
+
+def scaled(channels: int, factor: float, divisor: int = 8) -> int:
+    """Multiply `channels` by `factor` and round to a multiple of `divisor`, never below 90 % of the exact product."""
+    exact = channels * factor
+    rounded = max(divisor, int(exact + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * exact else rounded + divisor
+
+
+def stage_strides(strides: Iterable[int], small: bool) -> list[int]:
+    """Give the strides behind the stem; for small images the first that would downsample does not."""
+    found = list(strides)
+    if small:
+        found[found.index(2)] = 1
+    return found
+
+
+def inverted_residual(
+    x: keras.KerasTensor,
+    channels: int,
+    expansion: float,
+    kernel_size: int,
+    strides: int,
+    style: ConvStyle,
+    activation: str,
+    name: str,
+    squeeze: bool = False,
+) -> keras.KerasTensor:
+    """Widen, convolve by channel, narrow without an activation; add the input where the shape stays.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        channels: that leave the block.
+        expansion: how much wider than the input the middle is; 1 leaves the first convolution out.
+        kernel_size: of the convolution by channel.
+        strides: of the same.
+        style: of every convolution.
+        activation: a Keras activation by name.
+        name: of the layers, which go on `_expand`, `_depthwise`, `_se`, `_project` and `_add`.
+        squeeze: weigh the channels before narrowing, by squeeze-and-excitation with a quarter of them and a hard
+            sigmoid, as MobileNetV3 does.
+    """
+    bottleneck, middle = x, scaled(x.shape[-1], expansion)
+    if expansion != 1:
+        x = conv_bn_act(x, middle, 1, 1, style, activation, name=f"{name}_expand")
+    x = depthwise_conv(x, kernel_size, strides, style, name=f"{name}_depthwise")
+    x = bn_act(x, style, activation, name=f"{name}_depthwise")
+    if squeeze:
+        x = squeeze_excite(x, scaled(middle, _SQUEEZE), "relu", "hard_sigmoid", name=f"{name}_se")
+    x = conv_bn_act(x, channels, 1, 1, style, None, name=f"{name}_project")
+    if strides == 1 and bottleneck.shape[-1] == channels:
+        x = layers.Add(name=f"{name}_add")([bottleneck, x])
+    return x
