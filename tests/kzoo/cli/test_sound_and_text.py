@@ -146,7 +146,7 @@ CALLS = {
     "sounds for images": (lambda: make_tones(Path("data")), "cnn --data data", ["sounds", "--task sequence"], 1),
     "sounds for a text model": (lambda: make_tones(Path("data")), "text_cnn --data data", ["texts", "sounds"], 1),
     "digits for a text model": (lambda: None, "text_cnn", ["texts", "digits"], 1),
-    "texts for an LSTM": (lambda: make_messages(Path("data.csv")), "lstm --data data.csv", ["--task text"], 1),
+    "texts for a TCN": (lambda: make_messages(Path("data.csv")), "tcn --data data.csv", ["--task text"], 1),
     "no header": (messages(b"ham,hello\n"), "text_cnn --data data.csv", ["a column label", "'ham'"], 1),
     "one class": (messages(b"label,text\n" + b"ham,hello\n" * 9), "text_cnn --data data.csv", ["two classes"], 1),
     "Latin-1": (messages(b"label,text\nham,caf\xe9\n"), "text_cnn --data data.csv", ["UTF-8", "line 2"], 1),
