@@ -70,6 +70,7 @@ def test_texts_from_file_to_prediction(invoke, text_run, place):
         asked = invoke("predict", source, "Claim your FREE prize now!", "message.txt", "--json")
         answers = json.loads(asked.stdout)
         assert [answer["classes"][0] for answer in answers] == ["spam", "ham"], source
+    assert "Token ids." in invoke("info", "text.tflite").stdout
     measured = json.loads(invoke("evaluate", "text.tflite", "--json").stdout)
     assert measured["accuracy"] == 1.0
     # Other data, which has words that the model does not know.
