@@ -69,7 +69,12 @@ _CIFAR = {
     "precision": "auto",
 }
 
-TRAININGS = (Training("early_exit_resnet", "cifar10", 24, _CIFAR),)
+TRAININGS = (
+    Training("early_exit_resnet", "cifar10", 24, _CIFAR),
+    Training("text_cnn", SMS, 20, {"class_weights": "balanced"}, classes=("spam",)),
+    Training("lstm", "fsdd", 60),
+    Training("attention", "fsdd", 60),
+)
 
 
 def prepared(name: str) -> Path:

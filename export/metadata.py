@@ -108,6 +108,8 @@ def classifier_metadata(
 
 
 def _input(name: str, info: TensorInfo, kind: str, mean: float, std: float) -> TensorMetadata:
+    if info.dtype in ("int32", "int64"):
+        return TensorMetadata(name=name, description="Token ids.", content="feature")
     if kind == "sequence" or len(info.shape) != 4:
         return TensorMetadata(name=name, description="Features, one row a step.", content="feature")
     # The range is that of the stored numbers, which the schema has for float and uint8.

@@ -144,16 +144,16 @@ class Head:
         check.dropout_rate(self.dropout)
         if self.classifier_activation is not None:
             check_activation("classifier_activation", self.classifier_activation)
-        if self.pooling is not None and self.pooling not in self.poolings:
-            raise ValueError(
-                f"`pooling` must be None or one of {', '.join(map(repr, self.poolings))}. "
-                f"Received: pooling={self.pooling!r}. None keeps the whole feature map."
-            )
         if self.include_top and self.pooling is not None:
             raise ValueError(
                 "`pooling` must be None when `include_top` is True: the classifier has its own pooling. "
                 f"Received: include_top=True, pooling={self.pooling!r}. "
                 "Leave pooling out, or set include_top=False for features."
+            )
+        if self.pooling is not None and self.pooling not in self.poolings:
+            raise ValueError(
+                f"`pooling` must be None or one of {', '.join(map(repr, self.poolings))}. "
+                f"Received: pooling={self.pooling!r}. None keeps the whole feature map."
             )
         _check_weights(self.weights)
 

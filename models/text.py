@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from ._arguments import whole_number
+from ._arguments import text_shape, vocabulary, whole_number
 from ._ends import Head
 
 _LENGTH = 64
@@ -42,20 +42,20 @@ def text_cnn(
     Args:
         include_top: end with the classifier.
         weights: None for fresh weights, or the path of a `.weights.h5` file.
-        input_shape: `(length,)` in words, default `(64,)`.
+        input_shape: `(steps,)` of token ids, default `(64,)`.
         pooling: only with `include_top=False`, and the same for None and `"max"`: the largest answers,
             `(batch, filters * len(widths))`.
         classes: how many the classifier tells apart. Used with `include_top` only, like the next argument.
         classifier_activation: `"softmax"` for probabilities, None for logits.
         name: the model's name.
-        vocabulary_size: words that there are, with 0 for padding and 1 for any other word.
+        vocabulary_size: number of token ids, with 0 for padding.
         embedding: entries of a word's vector.
         filters: of each width.
         widths: words that a filter sees.
         dropout: share of the classifier's inputs dropped in training; 0.5 in the paper.
 
     Returns:
-        A functional model that takes `(batch, length)` int32, places in the vocabulary.
+        A functional model that takes `(batch, steps)` int32 token ids.
 
     Raises:
         ValueError: for an argument that does not fit; the message says what to give instead.
@@ -70,7 +70,9 @@ def text_cnn(
     widths = [whole_number("widths[...]", width) for width in widths]
     if not widths:
         raise ValueError("`widths` must name at least one width. Received: widths=(). Give for example (3, 4, 5).")
-    inputs, x = open_text(input_shape, vocabulary_size, embedding)
+    length = text_shape(input_shape, default=_LENGTH, fixed_steps=True)
+    inputs = keras.Input((length,), dtype="int32", name="tokens")
+    x = _word_vectors(inputs, vocabulary(vocabulary_size), whole_number("embedding", embedding))
     margin = max(widths) - 1
     x = layers.ZeroPadding1D(margin, name="margin")(x) if margin else x
     found = []
@@ -81,39 +83,16 @@ def text_cnn(
     return head.build(inputs, layers.Concatenate(name="max_over_time")(found) if len(found) > 1 else found[0])
 
 
-def open_text(
-    input_shape: Sequence[int | None] | None, vocabulary_size: int, embedding: int
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Start a text model: places in a vocabulary in, word vectors out; padding, place 0, has exactly the zero vector.
+def _word_vectors(inputs: keras.KerasTensor, vocabulary_size: int, embedding: int) -> keras.KerasTensor:
+    """Look words up, `(batch, length)` to `(batch, length, embedding)`; padding, id 0, has exactly the zero vector.
 
     The vectors are rows of a table less its row 0, whatever that has learnt. Both come from one look-up, so that an
     int8 file holds the table once and the difference is exact there, too.
-
-    Returns:
-        The model's input `(batch, length)` int32 and the vectors `(batch, length, embedding)`.
     """
-    length = _length(input_shape)
-    inputs = keras.Input((length,), dtype="int32", name="text")
+    length = inputs.shape[1]
     padding = layers.Subtract(name="padding")([inputs, inputs])
-    rows = layers.Embedding(
-        whole_number("vocabulary_size", vocabulary_size, minimum=3), whole_number("embedding", embedding), name="words"
-    )(layers.Concatenate(axis=1, name="text_and_padding")([inputs, padding]))
+    ids = layers.Concatenate(axis=1, name="tokens_and_padding")([inputs, padding])
+    rows = layers.Embedding(vocabulary_size, embedding, name="embedding")(ids)
     words = layers.Cropping1D((0, length), name="word_rows")(rows)
     nothing = layers.Cropping1D((length, length - 1), name="padding_row")(rows)
-    return inputs, layers.Subtract(name="word_vectors")([words, nothing])
-
-
-def _length(input_shape: Sequence[int | None] | None) -> int:
-    if input_shape is None:
-        return _LENGTH
-    if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 1:
-        raise ValueError(
-            f"`input_shape` must be (length,), without the batch axis. Received: input_shape={input_shape!r}. "
-            f"Give one number, for example ({_LENGTH},)."
-        )
-    if input_shape[0] is None:
-        raise ValueError(
-            f"The length in `input_shape` must be known. Received: input_shape={tuple(input_shape)}. "
-            f"Give the most words a text has; shorter ones are filled with 0, which changes no answer."
-        )
-    return whole_number("input_shape[...]", input_shape[0])
+    return layers.Subtract(name="word_vectors")([words, nothing])

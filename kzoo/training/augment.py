@@ -36,7 +36,7 @@ def build_augmentation(section: AugmentationSection, spec: InputSpec) -> list[ke
     wrong += [name for name in _FOR_SOUND if name in chosen and spec.kind == "image"]
     if wrong:
         held = "sounds" if spec.sound else f"{spec.kind}s"
-        raise RecipeError(f"Expected no such augmentation for {held}: {', '.join(wrong)}. Set to the default.")
+        raise RecipeError(f"Expected no augmentation for {held} such as {', '.join(wrong)}. Set it to its default.")
     if spec.sound is not None:
         return _for_sound(section, spec.sound)
     return _for_images(section, spec, chosen) if chosen else []

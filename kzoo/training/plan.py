@@ -166,12 +166,14 @@ def resolve_recipe(
             f'input. Train it in Keras: model.compile("adam", "mse"), then model.fit(x, x).'
         )
     chosen = dict(overrides or {})
+    medium = ""
     if data is not None:
         # A path is kept whole, so that the run can be resumed and evaluated from anywhere.
         is_path = bool(data) and Path(data).exists() and not _is_builtin(data)
         chosen["data.source"] = str(Path(data).resolve()) if is_path else data
+        medium = guess_medium(data) if is_path else ""
     if recipe is None:
-        recipe = find_recipe(model, record.task, data or "digits", guess_medium(data) if data else "")
+        recipe = find_recipe(model, record.task, data or "digits", medium)
     return load_recipe(recipe, model=model, overrides=chosen)
 
 

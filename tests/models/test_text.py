@@ -61,9 +61,9 @@ def test_nor_in_an_int8_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input_shape": (8, 4)}, r"\(length,\)"),
-        ({"input_shape": (None,)}, "must be known"),
-        ({"vocabulary_size": 2}, "`vocabulary_size`"),
+        ({"input_shape": (8, 4)}, r"\(steps,\)"),
+        ({"input_shape": (None,)}, "how many steps"),
+        ({"vocabulary_size": 1}, "`vocabulary_size`"),
         ({"widths": ()}, "at least one width"),
         ({"include_top": False, "pooling": "avg"}, "`pooling`"),
     ],

@@ -70,6 +70,7 @@ def test_texts_from_file_to_prediction(invoke, text_run, place):
         asked = invoke("predict", source, "Claim your FREE prize now!", "message.txt", "--json")
         answers = json.loads(asked.stdout)
         assert [answer["classes"][0] for answer in answers] == ["spam", "ham"], source
+    assert "Token ids." in invoke("info", "text.tflite").stdout
     measured = json.loads(invoke("evaluate", "text.tflite", "--json").stdout)
     assert measured["accuracy"] == 1.0
     # Other data, which has words that the model does not know.
@@ -77,7 +78,7 @@ def test_texts_from_file_to_prediction(invoke, text_run, place):
     with Path("other/sms.csv").open("a") as file:
         file.write("ham,unheard whatsoever\n")
     other = invoke("evaluate", text_run.path, "--data", "other/sms.csv", "--split", "train", "--json")
-    assert json.loads(other.stdout)["samples"] == 21
+    assert json.loads(other.stdout)["samples"] == 23
 
 
 @pytest.mark.slow(20)
@@ -146,7 +147,7 @@ CALLS = {
     "sounds for images": (lambda: make_tones(Path("data")), "cnn --data data", ["sounds", "--task sequence"], 1),
     "sounds for a text model": (lambda: make_tones(Path("data")), "text_cnn --data data", ["texts", "sounds"], 1),
     "digits for a text model": (lambda: None, "text_cnn", ["texts", "digits"], 1),
-    "texts for an LSTM": (lambda: make_messages(Path("data.csv")), "lstm --data data.csv", ["--task text"], 1),
+    "texts for a TCN": (lambda: make_messages(Path("data.csv")), "tcn --data data.csv", ["--task text"], 1),
     "no header": (messages(b"ham,hello\n"), "text_cnn --data data.csv", ["a column label", "'ham'"], 1),
     "one class": (messages(b"label,text\n" + b"ham,hello\n" * 9), "text_cnn --data data.csv", ["two classes"], 1),
     "Latin-1": (messages(b"label,text\nham,caf\xe9\n"), "text_cnn --data data.csv", ["UTF-8", "line 2"], 1),

@@ -184,3 +184,12 @@ def test_a_feed_asks_the_split_once_where_memory_holds_it(digits, monkeypatch):
     monkeypatch.setattr(type(digits.val), "load", lambda split, indices: pytest.fail("read again"))
     first, second = collect(feed), collect(feed)
     np.testing.assert_array_equal(first[0], second[0])
+
+
+def test_places_in_a_vocabulary_stay_whole_numbers():
+    texts = open_dataset((["a b a", "b a c", "c c a"] * 8, [0, 1, 1] * 8)).train
+    order = EpochOrder(len(texts), 4, seed=0)
+    for fed in (make_feed(texts, order, 2), PythonFeed(texts, order, 2, None)):
+        batches = [np.asarray(inputs) for inputs, _ in fed]
+        assert {batch.dtype for batch in batches} == {np.dtype("int32")}
+        np.testing.assert_array_equal(np.concatenate(batches), texts.load(order.indices()))

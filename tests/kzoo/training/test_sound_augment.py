@@ -103,9 +103,9 @@ def test_masks_alone_need_no_waveforms():
 @pytest.mark.parametrize(
     ("augmentation", "spec", "named"),
     [
-        ({"flip": "horizontal"}, SPEC, "sounds: flip"),
-        ({"noise": 0.1}, InputSpec("image", (8, 8, 1)), "images: noise"),
-        ({"time_shift": 0.1}, InputSpec("sequence", (8, 8)), "sequences: time_shift"),
+        ({"flip": "horizontal"}, SPEC, "sounds such as flip"),
+        ({"noise": 0.1}, InputSpec("image", (8, 8, 1)), "images such as noise"),
+        ({"time_shift": 0.1}, InputSpec("sequence", (8, 8)), "sequences such as time_shift"),
     ],
 )
 def test_what_does_not_fit_the_data_is_refused(augmentation, spec, named):
