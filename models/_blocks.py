@@ -120,7 +120,7 @@ def bn_act(x: keras.KerasTensor, style: ConvStyle, activation: str | None, name:
 def conv_bn_act(
     x: keras.KerasTensor,
     filters: int,
-    kernel_size: int,
+    kernel_size: int | tuple[int, int],
     strides: int,
     style: ConvStyle,
     activation: str | None,
