@@ -178,12 +178,40 @@ def test_smallest_images(name: str) -> None:
     assert np.isfinite(answers(model, example((smallest, smallest, 3), batch=2))).all()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
-def test_up_to_64_pixels_the_network_divides_by_8_and_beyond_by_32(name: str) -> None:
-    small = zoo.create_model(name, input_shape=(64, 80, 3), include_top=False)
-    large = zoo.create_model(name, input_shape=(65, 96, 3), include_top=False)
-    assert small.output_shape[1:3] == (8, 10)
-    assert large.output_shape[1:3] == (3, 3)
+@pytest.mark.parametrize(
+    ("name", "small", "large"),
+    [
+        ("resnet18", (8, 10), (3, 3)),
+        ("mobilenet_v2", (8, 10), (3, 3)),
+        ("shufflenet_v2", (8, 10), (3, 3)),
+        # Poolings without padding leave out a last odd row.
+        ("googlenet", (8, 10), (2, 3)),
+        ("densenet121", (8, 10), (2, 3)),
+        ("squeezenet", (15, 19), (4, 5)),
+        ("alexnet", (7, 9), (1, 2)),
+    ],
+)
+def test_up_to_64_pixels_the_network_divides_less_than_beyond(
+    name: str, small: tuple[int, int], large: tuple[int, int]
+) -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        models = [zoo.create_model(name, input_shape=(*size, 3), include_top=False) for size in ((64, 80), (65, 96))]
+    assert [model.output_shape[1:3] for model in models] == [small, large]
+
+
+def test_inception_v3_has_its_small_stem_up_to_74_pixels() -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        models = [zoo.inception_v3(input_shape=(side, 80, 3), include_top=False) for side in (74, 75)]
+    assert [model.output_shape[1:3] for model in models] == [(17, 19), (1, 1)]
+
+
+def test_lenet5_frames_small_images_with_zeros() -> None:
+    framed = zoo.lenet5(input_shape=(28, 31, 1))
+    whole = zoo.lenet5()
+    framed.set_weights(whole.get_weights())
+    x = example((28, 31, 1), batch=2)
+    padded = np.pad(x, ((0, 0), (2, 2), (0, 1), (0, 0)))
+    np.testing.assert_allclose(answers(framed, x), answers(whole, padded), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in [*FIXED, "attention"]])
