@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import kzoo
-from kzoo.models import CATALOG
+from kzoo.models import CATALOG, list_models
 from kzoo.run import Run, is_run
 
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {
@@ -32,6 +32,8 @@ _OWN: Mapping[str, Mapping[str, Any]] = {
     "resnet18": {"input.size": 16, "epochs": 2},
     "resnet34": {"input.size": 16, "epochs": 2},
     "mobilenet_v2": {"model.arguments.alpha": 0.35},
+    # Their 4,096 hidden units are for 1,000 classes.
+    **{name: {"model.arguments.hidden_units": 256} for name in list_models(family="vgg")},
 }
 
 

@@ -30,7 +30,6 @@ NON_DEFAULT: dict[str, dict[str, Any]] = {
     "alexnet": {"input_shape": (90, 66, 1), "activation": "relu6", "hidden_units": 32},
     "vgg11_bn": {"input_shape": (33, 64, 3), "activation": "silu", "hidden_units": 48},
     "googlenet": {"input_shape": (70, 81, 1), "activation": "relu6"},
-    "inception_v3": {"input_shape": (20, 23, 3), "pixel_scaling": "signed"},
     "densenet40_12": {"input_shape": (17, 13, 1), "activation": "relu6"},
     "squeezenet": {"input_shape": (33, 66, 4), "activation": "silu"},
     "shufflenet_v2": {"input_shape": (66, 75, 1), "width": 0.5, "activation": "relu6"},
