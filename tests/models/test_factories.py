@@ -69,6 +69,7 @@ FIXED = [
     "ds_cnn",
     "conv_lstm",
     "tcn",
+    "text_cnn",
     "siamese",
     "autoencoder",
     *zoo.list_models(family="attention"),
