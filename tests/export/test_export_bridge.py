@@ -121,23 +121,11 @@ def masked_lstm() -> keras.Model:
     return keras.Model(inputs, layers.Dense(2)(layers.LSTM(4)(x)))
 
 
-def masked_bilstm() -> keras.Model:
-    inputs = keras.Input((6,), dtype="int32", name="tokens")
-    x, mask = layers.Embedding(10, 4)(inputs), keras.ops.not_equal(inputs, 0)
-    x = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(x, mask=mask)
-    return keras.Model(inputs, layers.Dense(2)(layers.Bidirectional(layers.LSTM(4))(x, mask=mask)))
-
-
 def conv_lstm() -> keras.Model:
     inputs = keras.Input((5, 6, 3))
     x = layers.ConvLSTM1D(4, 3, padding="same", activation="silu", return_sequences=True)(inputs)
     x = layers.ConvLSTM1D(3, 2, strides=2, use_bias=False, recurrent_activation="hard_sigmoid")(x)
     return keras.Model(inputs, layers.GlobalAveragePooling1D()(x))
-
-
-def conv_lstm_2d() -> keras.Model:
-    inputs = keras.Input((3, 5, 4, 2))
-    return keras.Model(inputs, layers.GlobalMaxPooling2D()(layers.ConvLSTM2D(3, 3)(inputs)))
 
 
 def attention() -> keras.Model:
@@ -276,25 +264,10 @@ def test_masked_lstm_answers_alike_and_is_written_out() -> None:
     assert [layer.unroll for layer in rebuilt.layers if type(layer).__name__ == "LSTM"] == [True]
 
 
-def test_masked_bidirectional_lstm_answers_alike() -> None:
-    model = masked_bilstm()
-    graph = read_graph(model)
-    for length in (1, 4, 6):  # with the padding behind, of any length
-        tokens = np.pad(np.full((1, length), 7, np.int32), ((0, 0), (0, 6 - length)))
-        assert check_bridge(model, graph, build_bridge(graph), {"tokens": tokens}) < 1e-5
-
-
 def test_gru_is_written_out_on_request() -> None:
     difference, _, _, rebuilt = bridged(gru(), unroll=True)
     assert difference < 1e-5
     assert [layer.unroll for layer in rebuilt.layers if type(layer).__name__ == "GRU"] == [True, True]
-
-
-def test_a_convolutional_lstm_is_written_out_on_request() -> None:
-    for build in (conv_lstm, conv_lstm_2d):
-        difference, _, _, rebuilt = bridged(build(), unroll=True)
-        assert difference < 1e-5
-        assert sum("WrittenOut" in type(layer).__name__ for layer in rebuilt.layers) >= 1
 
 
 def test_mobilenet_v2() -> None:
