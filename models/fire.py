@@ -78,8 +78,15 @@ def _squeezenet(
         return head.finish(inputs, head.pool(x))
     if dropout > 0:
         x = layers.Dropout(dropout, name="dropout")(x)
+    # Small weights, as in the original: a class whose logits begin far below zero is never learned behind a ReLU.
     # float32 from here on whatever the policy, as in every classifier.
-    x = layers.Conv2D(whole_number("classes", classes), 1, dtype="float32", name="predictions")(x)
+    x = layers.Conv2D(
+        whole_number("classes", classes),
+        1,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        dtype="float32",
+        name="predictions",
+    )(x)
     x = head.pool(activate(x, activation, "predictions_act"))
     if classifier_activation is not None:
         x = layers.Activation(classifier_activation, dtype="float32", name="probabilities")(x)
