@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import kzoo
-from kzoo.models import CATALOG
+from kzoo.models import CATALOG, list_models
 from kzoo.run import Run, is_run
 
 _DARK = 7  # of 16
@@ -41,6 +41,8 @@ _OWN: Mapping[str, Mapping[str, Any]] = {
     "resnet18": {"input.size": 16, "epochs": 2},
     "resnet34": {"input.size": 16, "epochs": 2},
     "mobilenet_v2": {"model.arguments.alpha": 0.35},
+    # Their 4,096 hidden units are for 1,000 classes.
+    **{name: {"model.arguments.hidden_units": 256} for name in list_models(family="vgg")},
 }
 
 

@@ -73,10 +73,10 @@ class IntegerAttention(ProductAttention):
 
     def _build_attention(self, rank: int) -> None:
         super()._build_attention(rank)
-        self._softmax = NearSoftmax(axis=self._softmax.axis)
+        self._softmax: Any = NearSoftmax(axis=self._softmax.axis)
 
 
-class _WrittenOut:
+class _WrittenOut(tf_keras.layers.Layer):
     """A convolutional LSTM without its loop, which does not survive quantisation: the steps follow one another.
 
     The convolutions of all inputs are one, with the steps as its batch; each step convolves the state alone.

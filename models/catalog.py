@@ -32,7 +32,7 @@ class ModelRecord:
 
     Attributes:
         name: the name `create_model` takes.
-        family: models of one file and one idea.
+        family: models of one idea.
         task: `"image"` takes `(height, width, channels)`, `"sequence"` takes `(steps, features)`, `"text"` takes
             `(length,)` places in a vocabulary, and all tell classes apart; `"similarity"` compares two samples,
             `"reconstruction"` gives back the sequence that it takes.

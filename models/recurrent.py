@@ -93,10 +93,13 @@ def _recurrent(
         length = text_shape(input_shape, default=64, fixed_steps=False)
         inputs, x, mask = open_text(length, vocabulary(vocabulary_size), units)
     last_step_only = pooling == "last" or (include_top and not plan.attention)
+    # Read forwards, no step of a text knows of the padding behind it: where steps are weighed or averaged and not only
+    # the last is taken, the layers need no mask, and devices run their fused kernels.
+    skipped = mask if last_step_only or plan.bidirectional else None
     for number in range(1, depth + 1):
         if number > 1 and dropout > 0:
             x = layers.Dropout(dropout, name=f"dropout{number - 1}")(x)
-        x = _layer(plan, units, number < depth or not last_step_only, number)(x, mask=mask)
+        x = _layer(plan, units, number < depth or not last_step_only, number)(x, mask=skipped)
     if plan.attention and include_top:
         x = _attention_pool(x, mask, units)
     elif not last_step_only:

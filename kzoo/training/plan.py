@@ -23,7 +23,7 @@ from kzoo.data import (
     guess_medium,
     open_dataset,
 )
-from kzoo.errors import DataError, RecipeError, RunError
+from kzoo.errors import DataError, RecipeError, RunError, UsageError
 from kzoo.recipes import Recipe, find_recipe, load_recipe
 from kzoo.run import MODEL, DataFacts, RunInfo, is_run
 from kzoo.source import SIMILARITY
@@ -156,6 +156,11 @@ def resolve_recipe(
         UsageError: Unknown model, or values that do not fit the schema.
     """
     record = find_record(model)
+    if record.task == "reconstruction":
+        raise UsageError(
+            f"Expected a model that tells classes or samples apart, received {record.name}, which reconstructs its "
+            f'input. Train it in Keras: model.compile("adam", "mse"), then model.fit(x, x).'
+        )
     chosen = dict(overrides or {})
     medium = ""
     if data is not None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from kzoo.export import ExportResult, export_model, read_tflite
-from kzoo.export._device_layers import ProductAttention, ProductNormalization
+from kzoo.export._device_layers import IntegerAttention, NearSoftmax, ProductAttention, ProductNormalization
 
 from .conftest import trained
 
@@ -39,6 +39,7 @@ def test_normalisation_by_a_product_is_normalisation(arguments: dict[str, object
     np.testing.assert_allclose(ours(x), stock(x), atol=1e-5)
 
 
+@pytest.mark.parametrize("form", [ProductAttention, IntegerAttention])
 @pytest.mark.parametrize(
     ("query", "value", "arguments"),
     [
@@ -49,10 +50,10 @@ def test_normalisation_by_a_product_is_normalisation(arguments: dict[str, object
     ],
 )
 def test_attention_by_products_is_attention(
-    query: tuple[int, ...], value: tuple[int, ...], arguments: dict[str, object]
+    query: tuple[int, ...], value: tuple[int, ...], arguments: dict[str, object], form: type[ProductAttention]
 ) -> None:
     asked, known = (tf.random.stateless_normal((2, *shape), (1, 2)) for shape in (query, value))
-    stock, ours = (each(2, 4, **arguments) for each in (tf_keras.layers.MultiHeadAttention, ProductAttention))
+    stock, ours = (each(2, 4, **arguments) for each in (tf_keras.layers.MultiHeadAttention, form))
     same_weights(stock, ours, asked, known)
     # Of a mask in which every step knows itself.
     masks = [None] if len(query) == 3 else [None, np.tri(5, value[0], dtype=bool)[None]]
@@ -98,3 +99,42 @@ def test_nothing_stands_between_scores_and_softmax(encoder: ExportResult) -> Non
 def test_an_int8_encoder_answers_like_keras(encoder: ExportResult) -> None:
     assert encoder.float_operators == ()
     assert encoder.parity.agreement > 0.97
+
+
+def test_masked_scores_stay_near_the_others() -> None:
+    scores, mask = tf.constant([[3.0, -4.0, 2.5]]), tf.constant([[True, False, True]])
+    np.testing.assert_allclose(NearSoftmax()(scores, mask), tf_keras.layers.Softmax()(scores, mask), atol=1e-7)
+    np.testing.assert_allclose(NearSoftmax()(scores), tf_keras.layers.Softmax()(scores))
+
+
+@pytest.fixture(scope="module")
+def dark_pixels(digits: Digits) -> tuple[np.ndarray, np.ndarray]:
+    """The digits as texts: which pixels are dark, and padding (0) behind them."""
+
+    def texts(images: np.ndarray) -> np.ndarray:
+        places = [np.flatnonzero(image > 120)[:40] + 1 for image in images.reshape(len(images), -1)]
+        return np.stack([np.pad(each, (0, 40 - len(each))) for each in places]).astype(np.int32)
+
+    return texts(digits.train), texts(digits.test)
+
+
+def test_an_int8_file_attends_to_what_is_no_padding(
+    digits: Digits, dark_pixels: tuple[np.ndarray, np.ndarray], target: Path
+) -> None:
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((40,), dtype="int32", name="tokens")
+    mask = keras.ops.not_equal(tokens, 0)
+    x = layers.Embedding(65, 16)(tokens)
+    attended = layers.MultiHeadAttention(2, 8)(x, x, attention_mask=layers.Reshape((1, 40))(mask))
+    x = layers.Dense(32, "relu")(layers.Add()([x, attended]))
+    x = layers.GlobalAveragePooling1D()(x, mask=mask)
+    model = keras.Model(tokens, layers.Dense(10, activation="softmax")(x))
+    train, test = dark_pixels
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    model.fit(train, digits.train_labels, epochs=8, batch_size=64, verbose=0)
+    result = export_model(
+        model, target, quantize="int8", calibration=train[:200], verification=(test, digits.test_labels), max_drop=0.03
+    )
+    assert result.float_operators == ()
+    assert result.parity.agreement > 0.97
+    assert result.inputs[0].dtype == "int32"

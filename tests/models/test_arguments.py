@@ -19,7 +19,7 @@ from kzoo.models import CATALOG, create_model
         ({"classes": 2.0}, r"Received: classes=2\.0"),
         ({"classes": True}, "Received: classes=True"),
         ({"pooling": "mean", "include_top": False}, "`pooling` must be None or one of '.*pooling='mean'"),
-        ({"pooling": "max"}, "`pooling` must be None when `include_top` is True.*Leave pooling out"),
+        ({"pooling": "avg"}, "`pooling` must be None (when `include_top` is True.*Leave pooling out|or one of 'max')"),
         ({"dropout": 1.0}, r"`dropout` must be at least 0 and below 1.*dropout=1\.0"),
         ({"dropout": -0.1}, "dropout=-0.1"),
         ({"classifier_activation": "softmaxx"}, "`classifier_activation` must be the name.*'softmaxx'"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from kzoo.models import attention, lstm, resnet8, resnet18
+from kzoo.models import attention, resnet8, resnet18
 
 from .golden import Array, Torch, assert_alike, pixels, scatter
 
@@ -71,33 +71,6 @@ def test_resnet8_computes_what_mlperf_tinys_does() -> None:
     for source, target in zip(by_kind(reference), by_kind(model), strict=True):
         target.set_weights(source.get_weights())
     assert_alike(model.predict_on_batch(images), reference.predict_on_batch(images / 255))
-
-
-def test_lstm_computes_the_papers_equations_on_normalised_features() -> None:
-    model = lstm(input_shape=(5, 3), units=4, depth=2, classes=2, classifier_activation=None)
-    rng = np.random.default_rng(3)
-    x = rng.normal(40.0, 9.0, (6, 5, 3)).astype("float32")
-    model.get_layer("normalization").adapt(x)
-
-    def sigmoid(value: Array) -> Array:
-        return 1 / (1 + np.exp(-value))
-
-    states = (x - x.mean(axis=(0, 1))) / x.std(axis=(0, 1))
-    for name in ("lstm1", "lstm2"):
-        layer = model.get_layer(name)
-        layer.set_weights([rng.normal(0, 0.5, value.shape) for value in layer.get_weights()])
-        kernel, recurrent, bias = layer.get_weights()
-        hidden = cell = np.zeros((6, 4))
-        steps = []
-        for step in range(5):
-            gates = states[:, step] @ kernel + hidden @ recurrent + bias
-            enter, forget, candidate, leave = np.split(gates, 4, axis=1)
-            cell = sigmoid(forget) * cell + sigmoid(enter) * np.tanh(candidate)
-            hidden = sigmoid(leave) * np.tanh(cell)
-            steps.append(hidden)
-        states = np.stack(steps, axis=1)
-    kernel, bias = model.get_layer("predictions").get_weights()
-    assert_alike(model.predict_on_batch(x), states[:, -1] @ kernel + bias)
 
 
 def test_attention_knows_the_order_of_its_steps_by_its_positions_alone() -> None:

@@ -38,6 +38,8 @@ def model_of(layer: Any, *shape: int | None) -> keras.Model:
         (layers.GRU(5, return_sequences=True), (4, 3), 4 * 3 * 5 * (3 + 5)),
         (layers.SimpleRNN(5), (4, 3), 4 * 5 * (3 + 5)),
         (layers.Bidirectional(layers.LSTM(5)), (4, 3), 2 * 4 * 4 * 5 * (3 + 5)),
+        (layers.ConvLSTM1D(5, 3, strides=2), (4, 9, 2), 4 * 4 * 3 * (2 + 5) * 4 * 5),
+        (layers.ConvLSTM1D(5, 3, padding="same", return_sequences=True), (4, 9, 2), 4 * 9 * 3 * (2 + 5) * 4 * 5),
         (layers.TimeDistributed(layers.Conv2D(2, 3)), (6, 5, 5, 1), 6 * 3 * 3 * 9 * 2),
         (layers.BatchNormalization(), (4, 3), 0),
         (layers.MaxPooling2D(), (4, 4, 3), 0),

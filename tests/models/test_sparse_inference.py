@@ -53,6 +53,10 @@ def test_the_same_weights_give_the_same_outputs(name: str, arguments: dict[str, 
     assert sparse.count_params() == plain.count_params()
     sparse.set_weights(plain.get_weights())
     assert_alike(sparse.predict_on_batch(images), plain.predict_on_batch(images))
+    stem = sparse.get_layer("stem_conv")
+    assert stem.strides == (2, 2) and stem.padding == "valid"
+    assert sparse.get_layer("stem_pad").padding == ((1, 1), (1, 1))
+    assert sparse.get_layer("avg_pool").keepdims and not plain.get_layer("avg_pool").keepdims
 
 
 def test_without_the_classifier_the_features_are_the_same() -> None:

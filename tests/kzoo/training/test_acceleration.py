@@ -51,6 +51,22 @@ def test_a_model_of_the_zoo_trains_as_the_plain_one(name):
     assert_trains_alike(plain, copy, RNG.integers(0, 256, (16, 32, 32, 3)).astype("float32"), 5, 1e-2)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("bilstm", {"units": 5, "depth": 1, "vocabulary_size": 9}),
+        ("text_transformer", {"units": 6, "heads": 2, "vocabulary_size": 9, "share_layers": True}),
+        ("tcn", {"units": 5, "depth": 2}),
+    ],
+)
+def test_a_sequence_model_trains_as_the_plain_one(name, arguments):
+    """Masks, both directions, shared layers, convolutions of one dimension."""
+    text = "vocabulary_size" in arguments
+    plain = kzoo.create_model(name, input_shape=(8,) if text else (8, 3), classes=3, **arguments)
+    x = np.pad(RNG.integers(1, 9, (8, 5)), ((0, 0), (0, 3))) if text else values(8, 8, 3)
+    assert_trains_alike(plain, training_copy(plain), x, 3, 1e-4)
+
+
 def test_a_deep_model_normalises_as_the_plain_one():
     # Its gradients at random weights change by percents with the last digit of a pixel: nothing to compare.
     plain = kzoo.create_model("mobilenet_v2", input_shape=(96, 96, 3), classes=5, alpha=0.35)
