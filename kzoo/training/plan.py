@@ -41,14 +41,10 @@ from .acceleration import training_copy
 from .augment import Augmenter, build_augmentation
 from .feed import EpochOrder
 from .objectives import with_objective
+from .standardise import standardise
 
 if TYPE_CHECKING:
     from kzoo.data.spec import Kind
-
-# Samples that are read at once to learn their mean.
-_BLOCK = 1024
-# Standard deviations from its mean that a standardised feature reaches at most in the training data.
-LARGEST_DEVIATION = 6.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +214,7 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
     model = _build(recipe.model.name, arguments)
     transfer = None if recipe.transfer is None else _transfer(recipe.transfer.weights, model, dataset)
     if transfer is None:
-        _standardise(model, dataset)
+        standardise(model, dataset.train)
     plan = Plan(
         recipe=recipe,
         dataset=dataset,
@@ -309,35 +305,3 @@ def _transfer(weights: str, model: keras.Model, dataset: Dataset) -> LoadReport:
             f"Train the same architecture."
         )
     return report
-
-
-def _standardise(model: keras.Model, dataset: Dataset) -> None:
-    """Learn mean and variance of the features from the training split, into the model.
-
-    A feature that is nearly always the same has so small a deviation that a rare value would become an outlier of
-    hundreds, and int8 would have no steps left for the others: no training value ends beyond `LARGEST_DEVIATION`.
-    """
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            mean, deviation, count = _statistics(dataset.train)
-            layer.set_weights([mean, deviation**2, np.array(count)])
-            layer.finalize_state()
-
-
-def _statistics(split: Split) -> tuple[np.ndarray, np.ndarray, int]:
-    """Give mean, widened deviation and count of the values of each feature, reading block by block."""
-    blocks = [np.arange(start, min(start + _BLOCK, len(split))) for start in range(0, len(split), _BLOCK)]
-    count, total, low, high = 0, 0.0, np.inf, -np.inf
-    for block in blocks:
-        values = _by_feature(split, block)
-        count, total = count + len(values), total + values.sum(0)
-        low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
-    mean = np.asarray(total / count)
-    squares = sum(((_by_feature(split, block) - mean) ** 2).sum(0) for block in blocks)
-    deviation = np.maximum(np.sqrt(squares / count), np.maximum(high - mean, mean - low) / LARGEST_DEVIATION)
-    return mean, deviation, count
-
-
-def _by_feature(split: Split, indices: np.ndarray) -> np.ndarray:
-    samples = split.load(indices)
-    return samples.reshape(-1, samples.shape[-1]).astype(np.float64)

@@ -97,7 +97,7 @@ class SavedPoint:
             self.epoch: int = int(content["epoch"])
             counted: dict[str, dict[str, Any]] = content["counted"]
             self.counted = {name: dict(counts) for name, counts in counted.items()}
-            self.seeds: dict[str, list[int]] = dict(content["seeds"])
+            self.seeds: list[list[int]] = list(content["seeds"])
             # The name alone: a point never leads out of its own directory.
             self.weights = directory / Path(content["weights"]).name
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -107,8 +107,8 @@ class SavedPoint:
         """Set weights, optimizer and random generators of a model that `compile_for` made ready."""
         try:
             model.load_weights(self.weights)
-            for state in _seed_states(model):
-                state.assign(self.seeds[state.path])
+            for state, seed in zip(_seed_states(model), self.seeds, strict=True):
+                state.assign(seed)
         except (OSError, zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError) as error:
             raise self._damaged(self.weights) from error
 
@@ -141,8 +141,9 @@ def _seed_states(model: keras.Model) -> list[Any]:
     return [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
 
 
-def _seeds(model: keras.Model) -> dict[str, list[int]]:
-    return {state.path: [int(number) for number in ops.convert_to_numpy(state)] for state in _seed_states(model)}
+def _seeds(model: keras.Model) -> list[list[int]]:
+    # In the model's order: Keras numbers the generators of a process through, so that their names come out otherwise.
+    return [[int(number) for number in ops.convert_to_numpy(state)] for state in _seed_states(model)]
 
 
 def _plain(value: Any) -> Any:

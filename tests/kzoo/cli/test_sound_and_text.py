@@ -185,3 +185,33 @@ def test_what_a_dataset_holds_is_told(invoke):
     content = json.loads(invoke("data", "info", "sms", "--json").stdout)
     assert content["splits"]["test"]["per_class"] == {"ham": 5, "spam": 5}
     assert content["input"]["text"]["words"][0] in ("you", "now", "free")
+
+
+class Stops:
+    """A reporter that is interrupted when the second epoch has ended."""
+
+    def line(self, text):
+        if text.startswith("epoch 2/"):
+            raise KeyboardInterrupt
+
+    def status(self, text): ...
+
+    def wants_status(self):
+        return False
+
+
+@pytest.mark.slow(20)
+def test_a_run_goes_on_with_the_same_changes_of_its_sounds(place):
+    import kzoo
+
+    make_tones(place / "tones", count=10)
+    settings = {"model.arguments.units": 4, "model.arguments.depth": 1, "augmentation.noise": 1.0, "epochs": 3}
+    whole = kzoo.train("lstm", place / "tones", settings=settings, out="whole")
+    with pytest.raises(KeyboardInterrupt):
+        kzoo.train("lstm", place / "tones", settings=settings, out="stopped", reporter=Stops())
+    resumed = kzoo.train("lstm", place / "tones", out="stopped", resume=True)
+    for row, expected in zip(resumed.history(), whole.history(), strict=True):
+        assert row["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    plain = {**settings, "augmentation.noise": 0.0}
+    other = kzoo.train("lstm", place / "tones", settings=plain, out="plain").history()
+    assert abs(other[-1]["loss"] - whole.history()[-1]["loss"]) > 1e-4
