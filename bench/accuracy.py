@@ -1,7 +1,7 @@
 """What models reach on real data: `python -m bench.accuracy [NAME…]`, and what is left of it in an int8 file.
 
 Each training is `kzoo train`, which chooses the epoch on a part of the training split and measures the test split
-once; then `kzoo export --quantize int8` and `kzoo evaluate` on the file. Runs lie under `build/accuracy`: what was
+once; then `kzoo export --quantize int8` and `kzoo evaluate` on the file. Runs lie under `runs/accuracy`: what was
 interrupted goes on, and what is done is measured only. The data is looked for in the folder that KZOO_DATA names.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 from bench.machine import describe_machine, keep_results
 
 ROOT = Path(__file__).parent.parent
-RUNS = ROOT / "build" / "accuracy"
+RUNS = ROOT / "runs" / "accuracy"
 SMS = "sms_spam"
 DATA = Path(os.environ.get("KZOO_DATA", ROOT.parent / "shared" / "data"))
 
@@ -36,7 +36,7 @@ class Training:
         data: a folder of KZOO_DATA once it is unpacked, or a table of it.
         epochs: as `kzoo train` takes them.
         settings: of the recipe, by dotted key, where they are not the packaged one's.
-        classes: classes whose F1 is reported, too.
+        classes: those whose F1 is reported, too.
     """
 
     model: str
@@ -71,9 +71,15 @@ _CIFAR = {
 
 TRAININGS = (
     Training("early_exit_resnet", "cifar10", 24, _CIFAR),
-    Training("text_cnn", SMS, 20, {"class_weights": "balanced"}, classes=("spam",)),
+    Training("ds_cnn", "fsdd", 40),
     Training("lstm", "fsdd", 60),
+    Training("bilstm", "fsdd", 40),
     Training("attention", "fsdd", 60),
+    Training("transformer_tiny", "fsdd", 40),
+    Training("siamese", "fsdd", 40, {"data.classes_from": "file_names", "batch_size": 64}),
+    Training("text_cnn", SMS, 20, {"class_weights": "balanced"}, classes=("spam",)),
+    Training("bilstm", SMS, 15, {"class_weights": "balanced"}, classes=("spam",)),
+    Training("text_transformer", SMS, 15, {"class_weights": "balanced"}, classes=("spam",)),
 )
 
 
@@ -117,7 +123,10 @@ def measure(training: Training) -> dict[str, Any]:
     if not file.exists():
         kzoo("export", str(out), "--quantize", "int8", "--max-drop", "100")
     lite = json.loads(kzoo("evaluate", str(file), "--json"))
-    scores = {record["name"]: record["f1"] for record in metrics["classes"]}
+    notes = [f"F1 of {record['name']} {record['f1']:.4f}" for record in _classes(metrics, training.classes)]
+    notes += [f"int8: {record['f1']:.4f}" for record in _classes(lite, training.classes)]
+    if "eer" in metrics:
+        notes.append(f"equal error rate {metrics['eer']:.4f}, int8: {lite['eer']:.4f}")
     row = {
         "model": training.name,
         "parameters": info["parameters"],
@@ -125,12 +134,12 @@ def measure(training: Training) -> dict[str, Any]:
         "minutes": round(info["seconds"] / 60, 1),
         "validation": round(info["metrics"]["val"]["accuracy"], 4),
         "test": round(metrics["accuracy"], 4),
-        "F1": ", ".join(f"{name} {scores[name]:.4f}" for name in training.classes),
         "int8, test": round(lite["accuracy"], 4),
         "int8, bytes": file.stat().st_size,
+        "beside": ", ".join(notes),
         "command": shlex.join(["kzoo", *training.command(Path(training.data), Path("RUN"))]),
     }
-    if metrics["exits"]:
+    if metrics.get("exits"):
         keep_results(
             f"exits.{training.name}",
             f"python -m bench.accuracy {training.name}",
@@ -148,6 +157,10 @@ def measure(training: Training) -> dict[str, Any]:
     return row
 
 
+def _classes(metrics: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    return [record for record in metrics.get("classes", ()) if record["name"] in names]
+
+
 def merged(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """These rows and the ones that were kept before, in the order of `TRAININGS`."""
     file = Path(__file__).parent / "results" / "accuracy.json"
@@ -161,8 +174,10 @@ def main() -> None:
     """Measure what was asked for, one training after the other, and keep the table after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     names = [training.name for training in TRAININGS]
-    parser.add_argument("names", nargs="*", choices=[[], *names], default=[], metavar="NAME", help=", ".join(names))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"Of {', '.join(names)}. Default: all.")
     chosen = parser.parse_args()
+    if unknown := set(chosen.names) - set(names):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
     for training in TRAININGS:
         if not chosen.names or training.name in chosen.names:
             print(keep_results("accuracy", "python -m bench.accuracy", merged([measure(training)])), flush=True)
