@@ -11,13 +11,17 @@ EDGE_FILES := $(CURDIR)/build/edge
 # tflite-runtime 2.14.0 has no wheel for a later Python, kzoo takes no earlier one.
 EDGE_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
 
-.PHONY: help quickstart test test-matrix test-edge test-web web-tools lint format typecheck bench docs lock clean
+REFERENCE_VENV := .venv-reference
+REFERENCE_FILES := $(CURDIR)/build/reference
+
+.PHONY: help quickstart test test-matrix test-edge test-reference test-web web-tools lint format typecheck bench docs lock clean
 
 help:
 	@echo "make quickstart  install, train resnet18 on digits, export int8, verify, benchmark"
 	@echo "make test        the whole test suite"
 	@echo "make test-matrix every model of the catalogue in every precision; make test runs a few of these cells"
 	@echo "make test-edge   .tflite files on tflite-runtime, in an environment without TensorFlow (Python 3.11)"
+	@echo "make test-reference  timm's networks against the zoo's with their weights; PyTorch in an environment of its own"
 	@echo "make test-web    the web kit in headless Chromium (needs node and npm; make web-tools fetches LiteRT.js)"
 	@echo "make lint        ruff; make format rewrites"
 	@echo "make typecheck   mypy on the installed package"
@@ -72,6 +76,17 @@ test-edge: $(VENV)/dev.stamp $(EDGE_VENV)/stamp
 	KZOO_EDGE_FILES=$(EDGE_FILES) $(BIN)/python -m pytest tests/edge
 	KZOO_EDGE_FILES=$(EDGE_FILES) KZOO_EDGE_RUNTIME=tflite-runtime $(EDGE_BIN)/python -m pytest tests/edge
 
+$(REFERENCE_VENV)/stamp: requirements-reference.lock
+	test -x $(REFERENCE_VENV)/bin/python || $(PYTHON) -m venv $(REFERENCE_VENV)
+	$(REFERENCE_VENV)/bin/python -m pip --quiet --disable-pip-version-check install --requirement requirements-reference.lock
+	@touch $@
+
+# timm writes tensors and answers; the main environment, which has no PyTorch, reads them.
+test-reference: $(VENV)/dev.stamp $(REFERENCE_VENV)/stamp
+	rm -rf $(REFERENCE_FILES)
+	$(REFERENCE_VENV)/bin/python tests/reference/write_timm.py $(REFERENCE_FILES)
+	KZOO_REFERENCE_FILES=$(REFERENCE_FILES) $(BIN)/python -m pytest tests/reference
+
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -104,6 +119,8 @@ lock:
 		--constraint requirements.lock --extra dev --extra docs setup.cfg --output-file requirements-dev.lock
 	uv pip compile --python-version 3.11 --no-header --no-annotate tests/edge/requirements.in \
 		--output-file requirements-edge.lock
+	uv pip compile --python-version 3.11 --no-header --no-annotate --emit-index-url --index-strategy unsafe-best-match \
+		tests/reference/requirements.in --output-file requirements-reference.lock
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -11,7 +11,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kzoo.errors import DataError, ExportError, KzooError, RecipeError, RunError, TrainingError, UsageError
+    from kzoo.errors import (
+        DataError,
+        ExportError,
+        KzooError,
+        RecipeError,
+        RunError,
+        TrainingError,
+        UsageError,
+        WeightsError,
+    )
     from kzoo.evaluation.measure import evaluate
     from kzoo.evaluation.predict import match, predict
     from kzoo.export import benchmark, check
@@ -41,6 +50,7 @@ _HOMES = {
     "RunError": "kzoo.errors",
     "TrainingError": "kzoo.errors",
     "UsageError": "kzoo.errors",
+    "WeightsError": "kzoo.errors",
 }
 
 __all__ = [
@@ -52,6 +62,7 @@ __all__ = [
     "RunError",
     "TrainingError",
     "UsageError",
+    "WeightsError",
     "__version__",
     "benchmark",
     "check",

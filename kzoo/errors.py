@@ -34,6 +34,10 @@ class RunError(KzooError):
     """A run directory that is missing, in the way, incomplete or not kzoo's."""
 
 
+class WeightsError(KzooError):
+    """Published weights that cannot be fetched, or are not what their name says."""
+
+
 class TrainingError(KzooError):
     """Training could not go on."""
 

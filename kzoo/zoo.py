@@ -7,7 +7,7 @@ import json
 import logging
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,19 +104,25 @@ class LoadReport:
 def load(
     source: str | Path | Run,
     *,
+    weights: str | None = None,
     classes: int | None = None,
     input_shape: tuple[int, ...] | None = None,
     include_top: bool = True,
     pooling: str | None = None,
+    **arguments: Any,
 ) -> keras.Model:
     """Load a trained model as a plain `keras.Model`.
 
     Args:
-        source: A run directory, or a `.keras` file. Only a run can be adapted by the arguments below.
+        source: A run directory, a `.keras` file, or, with `weights`, a name of `list_models`. A `.keras` file cannot be
+            adapted by the arguments below.
+        weights: Published weights, `"keras.applications:imagenet"` or `"timm:TAG"`, which are downloaded once. The
+            model takes pixels 0–255: its first layer does what their source does with them.
         classes: Number of classes of a new head with random weights. Default: as trained.
         input_shape: Another input, as `(height, width, channels)`. Fewer or more channels adapt the first convolution.
         include_top: False leaves the classification head out.
         pooling: Without the head: None, `"avg"` or `"max"`.
+        arguments: With `weights`, further arguments of the factory, as `alpha=0.5`.
 
     Returns:
         The model. What was loaded, adapted and left fresh is logged under `kzoo.zoo`: as INFO if everything was loaded,
@@ -124,13 +130,21 @@ def load(
 
     Raises:
         RunError: There is no trained model, or it is not one that can be opened safely.
-        UsageError: A `.keras` file was to be adapted.
+        UsageError: A `.keras` file was to be adapted, or there are no such weights for this model.
+        WeightsError: Published weights could not be downloaded, are damaged or do not fit.
 
     Example:
         >>> model = kzoo.load("runs/resnet18.digits-1", classes=5)  # doctest: +SKIP
+        >>> model = kzoo.load("resnet18", weights="timm:resnet18.a1_in1k", classes=5)  # doctest: +SKIP
     """
     model, report = load_with_report(
-        source, classes=classes, input_shape=input_shape, include_top=include_top, pooling=pooling
+        source,
+        weights=weights,
+        classes=classes,
+        input_shape=input_shape,
+        include_top=include_top,
+        pooling=pooling,
+        **arguments,
     )
     changed = report.adapted or report.fresh
     logger.log(logging.WARNING if changed else logging.INFO, "%s: %s", source, report)
@@ -140,14 +154,26 @@ def load(
 def load_with_report(
     source: str | Path | Run,
     *,
+    weights: str | None = None,
     classes: int | None = None,
     input_shape: tuple[int, ...] | None = None,
     include_top: bool = True,
     pooling: str | None = None,
+    **arguments: Any,
 ) -> tuple[keras.Model, LoadReport]:
     """The same as `load`, with the report as a value."""
     from kzoo.run import Run
 
+    if weights is not None:
+        from kzoo.pretrained import fetch_pretrained
+
+        published = fetch_pretrained(str(source), weights, arguments)
+        return _adapt(published.name, published.model, published.arguments, classes, input_shape, include_top, pooling)
+    if arguments:
+        raise UsageError(
+            f"Expected {', '.join(arguments)} with published weights only, received no weights. "
+            f"A run keeps the arguments that it was trained with."
+        )
     if not isinstance(source, Run):
         path = Path(source)
         if path.suffix == ".keras":
@@ -159,9 +185,21 @@ def load_with_report(
             model = load_keras_file(path)
             return model, LoadReport(tuple(layer.name for layer in model.layers if layer.weights), (), ())
         source = Run(path)
-    trained = source.model
-    arguments = dict(source.info.arguments)
-    same_classes = classes is None or classes == len(source.info.classes)
+    return _adapt(source.info.model, source.model, source.info.arguments, classes, input_shape, include_top, pooling)
+
+
+def _adapt(
+    name: str,
+    trained: keras.Model,
+    arguments: Mapping[str, Any],
+    classes: int | None,
+    input_shape: tuple[int, ...] | None,
+    include_top: bool,
+    pooling: str | None,
+) -> tuple[keras.Model, LoadReport]:
+    """Give a trained model as it is, or another of the same architecture with its weights."""
+    arguments = dict(arguments)
+    same_classes = classes is None or classes == arguments.get("classes")
     same_input = input_shape is None or tuple(input_shape) == tuple(arguments["input_shape"])
     if same_classes and same_input and include_top:
         return trained, LoadReport(tuple(layer.name for layer in trained.layers if layer.weights), (), ())
@@ -171,7 +209,7 @@ def load_with_report(
     if pooling is not None:
         arguments["pooling"] = pooling
     # A model that knows no classes takes neither of the two, and says so.
-    model = create_model(source.info.model, **arguments, include_top=include_top)
+    model = create_model(name, **arguments, include_top=include_top)
     return model, transfer_weights(trained, model)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import keras
 from keras import layers
@@ -17,6 +18,23 @@ def scaled(channels: int, factor: float, divisor: int = 8) -> int:
     exact = channels * factor
     rounded = max(divisor, int(exact + divisor / 2) // divisor * divisor)
     return rounded if rounded >= 0.9 * exact else rounded + divisor
+
+
+def padded(style: ConvStyle, padding: str | None, sparse_inference: bool) -> ConvStyle:
+    """Give the style with another padding; None leaves it, but for XNNPACK's sparse kernels, which need symmetry."""
+    if padding not in (None, "symmetric", "same"):
+        raise ValueError(
+            f"`padding` must be 'symmetric' or 'same'. Received: padding={padding!r}. "
+            "Leave it out for models that you train yourself."
+        )
+    if sparse_inference:
+        if padding == "same":
+            raise ValueError(
+                "`sparse_inference` needs padding on both sides alike. "
+                "Received: sparse_inference=True, padding='same'. Leave one of them out."
+            )
+        return replace(style, symmetric_padding=True)
+    return style if padding is None else replace(style, symmetric_padding=padding == "symmetric")
 
 
 def stage_strides(strides: Iterable[int], small: bool) -> list[int]:

@@ -37,6 +37,11 @@ sparse_inference: build the shape that XNNPACK's sparse kernels and TF-MOT's `Pr
     stem of stride 2 on 3 channels that pads both sides alike, and average pooling to a 1x1 map
     (https://arxiv.org/abs/1911.09723). Parameters stay the same. Needs images of more than 64 pixels a side.
 """,
+    "padding argument": """
+padding: of strided convolutions: `"symmetric"` pads both sides alike, as PyTorch does, `"same"` an even input on the
+    far side only, as TensorFlow does; for weights from elsewhere. `sparse_inference` needs the first. Default: as the
+    network is described above.
+""",
     "sequence arguments": """
 include_top: classify.
 weights: None for fresh weights, or the path of a `.weights.h5` file.
@@ -61,8 +66,8 @@ def variant(
 
     Args:
         build: the family's builder. Its docstring is the variant's below `summary`; a line `{image arguments}`,
-            `{sequence arguments}` or `{sparse argument}` in it stands for the documentation of arguments that all such
-            models have.
+            `{sequence arguments}`, `{sparse argument}` or `{padding argument}` in it stands for the documentation of
+            arguments that all such models have.
         plan: what tells this variant from the others, the builder's first argument.
         name: the function's name, and the default of the argument `name`.
         summary: the docstring's first line.

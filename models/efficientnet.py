@@ -2,7 +2,8 @@
 with ReLU6 for swish, so that it quantises well,
 https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
 
-Strided convolutions pad both sides alike, as timm's `efficientnet_lite` models do.
+Strided convolutions pad both sides alike, as timm's `efficientnet_lite` models do; with `padding="same"` as the
+original's, and timm's `tf_efficientnet_lite`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import keras
 from ._arguments import image_shape, sparse_shape
 from ._blocks import ConvStyle, conv_bn_act
 from ._ends import Head, is_small, open_image
-from ._mobile import inverted_residual, scaled, stage_strides
+from ._mobile import inverted_residual, padded, scaled, stage_strides
 from ._variants import variant
 
 
@@ -66,6 +67,7 @@ def _efficientnet_lite(
     dropout: float = 0.0,
     activation: str = "relu6",
     sparse_inference: bool = False,
+    padding: str | None = None,
     pixel_scaling: str = "unit",
 ) -> keras.Model:
     """Above 64 pixels on the shorter side (or where it is unknown) the network divides the resolution by 32, as in the
@@ -75,6 +77,7 @@ def _efficientnet_lite(
     Args:
         {image arguments}
         {sparse argument}
+        {padding argument}
 
     Returns:
         A functional model that takes pixels 0-255.
@@ -89,11 +92,11 @@ def _efficientnet_lite(
     """
     head = Head(include_top, weights, pooling, classes, classifier_activation, name, dropout)
     shape = image_shape(input_shape, default=(scale.side, scale.side, 3), minimum=8)
-    small = is_small(shape)
+    small, style = is_small(shape), padded(_STYLE, padding, sparse_inference)
     if sparse_inference:
         sparse_shape(shape, small)
     inputs, x = open_image(shape, pixel_scaling)
-    x = conv_bn_act(x, _STEM_CHANNELS, 3, 1 if small else 2, _STYLE, activation, name="stem")
+    x = conv_bn_act(x, _STEM_CHANNELS, 3, 1 if small else 2, style, activation, name="stem")
     all_strides = stage_strides((stage.strides for stage in _STAGES), small)
     for number, (stage, strides) in enumerate(zip(_STAGES, all_strides, strict=True), start=1):
         # The first and the last stage keep their one block, too.
@@ -105,11 +108,11 @@ def _efficientnet_lite(
                 stage.expansion,
                 stage.kernel_size,
                 strides if block == 0 else 1,
-                _STYLE,
+                style,
                 activation,
                 name=f"stage{number}_block{block + 1}",
             )
-    x = conv_bn_act(x, _LAST_CHANNELS, 1, 1, _STYLE, activation, name="last")
+    x = conv_bn_act(x, _LAST_CHANNELS, 1, 1, style, activation, name="last")
     return head.build(inputs, head.pool(x, keepdims=sparse_inference))
 
 

@@ -1,8 +1,8 @@
 """MobileNetV1: convolutions by channel, each followed by a 1x1 convolution, Howard et al. 2017,
 https://arxiv.org/abs/1704.04861.
 
-Strided convolutions pad both sides alike, as in PyTorch; keras.applications pads the far side only. Where every strided
-layer meets an even size (96 or 224 pixels, say) that is the same network turned by 180 degrees, image and kernels.
+Strided convolutions pad both sides alike, as in PyTorch. With `padding="same"` the network is keras.applications' where
+every strided layer meets an even size (96 or 224 pixels, say).
 `mobilenet_v1_025_96` is the model of MLPerf Tiny's visual wake words,
 https://github.com/mlcommons/tiny/tree/master/benchmark/training/visual_wake_words: it pads as Keras does, and its
 convolutions have biases.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import keras
@@ -20,7 +19,7 @@ import keras
 from ._arguments import image_shape, sparse_shape, width_multiplier
 from ._blocks import ConvStyle, bn_act, conv_bn_act, depthwise_conv
 from ._ends import Head, is_small, open_image
-from ._mobile import scaled, stage_strides
+from ._mobile import padded, scaled, stage_strides
 from ._variants import variant
 
 
@@ -64,6 +63,7 @@ def _mobilenet_v1(
     dropout: float = 0.0,
     activation: str = "relu6",
     sparse_inference: bool = False,
+    padding: str | None = None,
     pixel_scaling: str = "unit",
 ) -> keras.Model:
     """Above 64 pixels on the shorter side (or where it is unknown) the network divides the resolution by 32, as in the
@@ -75,6 +75,7 @@ def _mobilenet_v1(
         alpha: width multiplier: channels are multiplied by it and rounded to multiples of 8, never below 90 % of the
             exact product. The paper uses 0.25, 0.5, 0.75 and 1.
         {sparse argument}
+        {padding argument}
 
     Returns:
         A functional model that takes pixels 0-255.
@@ -90,10 +91,9 @@ def _mobilenet_v1(
     head = Head(include_top, weights, pooling, classes, classifier_activation, name, dropout)
     alpha = width_multiplier(alpha)
     shape = image_shape(input_shape, default=(plan.side, plan.side, 3), minimum=8)
-    small, style = is_small(shape), plan.style
+    small, style = is_small(shape), padded(plan.style, padding, sparse_inference)
     if sparse_inference:
         sparse_shape(shape, small)
-        style = replace(style, symmetric_padding=True)
     inputs, x = open_image(shape, pixel_scaling)
     x = conv_bn_act(x, scaled(_STEM_CHANNELS, alpha), 3, 1 if small else 2, style, activation, name="stem")
     all_strides = stage_strides((strides for _, strides in _BLOCKS), small)

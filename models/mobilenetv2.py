@@ -1,8 +1,6 @@
 """MobileNetV2: inverted residuals with linear bottlenecks, Sandler et al. 2018, https://arxiv.org/abs/1801.04381.
 
-Strided convolutions pad both sides alike, as in torchvision, whose weights carry over; keras.applications pads even
-inputs on the far side only, so its weights give the same outputs where every strided layer meets an odd size (97 or
-225 pixels, say) and sample pixels shifted by one elsewhere.
+Strided convolutions pad both sides alike, as in torchvision; with `padding="same"` as in keras.applications.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ import keras
 from ._arguments import image_shape, sparse_shape, width_multiplier
 from ._blocks import ConvStyle, conv_bn_act
 from ._ends import Head, is_small, open_image
-from ._mobile import inverted_residual, scaled, stage_strides
+from ._mobile import inverted_residual, padded, scaled, stage_strides
 from ._variants import variant
 
 
@@ -57,6 +55,7 @@ def _mobilenet_v2(
     dropout: float = 0.0,
     activation: str = "relu6",
     sparse_inference: bool = False,
+    padding: str | None = None,
     pixel_scaling: str = "unit",
 ) -> keras.Model:
     """Above 64 pixels on the shorter side (or where it is unknown) the network divides the resolution by 32, as in the
@@ -68,6 +67,7 @@ def _mobilenet_v2(
         alpha: width multiplier: channels are multiplied by it and rounded to multiples of 8, never below 90 % of the
             exact product. The last convolution grows above 1.0 but keeps its 1280 channels below.
         {sparse argument}
+        {padding argument}
 
     Returns:
         A functional model that takes pixels 0-255.
@@ -83,11 +83,11 @@ def _mobilenet_v2(
     head = Head(include_top, weights, pooling, classes, classifier_activation, name, dropout)
     alpha = width_multiplier(alpha)
     shape = image_shape(input_shape, default=(224, 224, 3), minimum=8)
-    small = is_small(shape)
+    small, style = is_small(shape), padded(_STYLE, padding, sparse_inference)
     if sparse_inference:
         sparse_shape(shape, small)
     inputs, x = open_image(shape, pixel_scaling)
-    x = conv_bn_act(x, scaled(_STEM_CHANNELS, alpha), 3, 1 if small else 2, _STYLE, activation, name="stem")
+    x = conv_bn_act(x, scaled(_STEM_CHANNELS, alpha), 3, 1 if small else 2, style, activation, name="stem")
     all_strides = stage_strides((stage.strides for stage in stages), small)
     for number, (stage, strides) in enumerate(zip(stages, all_strides, strict=True), start=1):
         for block in range(stage.blocks):
@@ -97,11 +97,11 @@ def _mobilenet_v2(
                 stage.expansion,
                 3,
                 strides if block == 0 else 1,
-                _STYLE,
+                style,
                 activation,
                 name=f"stage{number}_block{block + 1}",
             )
-    x = conv_bn_act(x, scaled(_LAST_CHANNELS, max(alpha, 1.0)), 1, 1, _STYLE, activation, name="last")
+    x = conv_bn_act(x, scaled(_LAST_CHANNELS, max(alpha, 1.0)), 1, 1, style, activation, name="last")
     return head.build(inputs, head.pool(x, keepdims=sparse_inference))
 
 

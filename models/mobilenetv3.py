@@ -1,9 +1,8 @@
 """MobileNetV3: found by search, with squeeze-and-excitation and hard-swish, Howard et al. 2019,
 https://arxiv.org/abs/1905.02244.
 
-Layer for layer torchvision's, whose strided convolutions pad both sides alike. keras.applications pads even inputs on
-the far side only, so its weights give the same outputs where every strided layer meets an odd size (97 or 225 pixels,
-say), with `pixel_scaling="signed"`.
+Layer for layer torchvision's, whose strided convolutions pad both sides alike; with `padding="same"` and
+`pixel_scaling="signed"` keras.applications'.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from keras import layers
 from ._arguments import image_shape, sparse_shape, width_multiplier
 from ._blocks import ConvStyle, activate, conv_bn_act
 from ._ends import Head, is_small, open_image
-from ._mobile import inverted_residual, scaled, stage_strides
+from ._mobile import inverted_residual, padded, scaled, stage_strides
 from ._variants import variant
 
 
@@ -96,6 +95,7 @@ def _mobilenet_v3(
     dropout: float = 0.0,
     activation: str | None = None,
     sparse_inference: bool = False,
+    padding: str | None = None,
     pixel_scaling: str = "unit",
 ) -> keras.Model:
     """Above 64 pixels on the shorter side (or where it is unknown) the network divides the resolution by 32, as in the
@@ -112,6 +112,7 @@ def _mobilenet_v3(
         minimalistic: leave out what some devices cannot do fast: 3x3 convolutions for 5x5 ones, ReLU for hard-swish,
             no squeeze-and-excitation. `PruneForLatencyOnXNNPack` takes networks of this form only.
         {sparse argument}
+        {padding argument}
 
     Returns:
         A functional model that takes pixels 0-255.
@@ -127,13 +128,13 @@ def _mobilenet_v3(
     head = Head(include_top, weights, pooling, classes, classifier_activation, name, dropout)
     alpha = width_multiplier(alpha)
     shape = image_shape(input_shape, default=(224, 224, 3), minimum=8)
-    small = is_small(shape)
+    small, style = is_small(shape), padded(_STYLE, padding, sparse_inference)
     if sparse_inference:
         sparse_shape(shape, small)
     if activation is None:
         activation = "relu" if minimalistic else "hard_silu"
     inputs, x = open_image(shape, pixel_scaling)
-    x = conv_bn_act(x, _STEM_CHANNELS, 3, 1 if small else 2, _STYLE, activation, name="stem")
+    x = conv_bn_act(x, _STEM_CHANNELS, 3, 1 if small else 2, style, activation, name="stem")
     all_strides = stage_strides((block.strides for block in plan.blocks), small)
     for number, (block, strides) in enumerate(zip(plan.blocks, all_strides, strict=True), start=1):
         x = inverted_residual(
@@ -142,12 +143,12 @@ def _mobilenet_v3(
             block.expansion,
             3 if minimalistic else block.kernel_size,
             strides,
-            _STYLE,
+            style,
             activation if block.swish else "relu",
             name=f"block{number}",
             squeeze=block.squeeze and not minimalistic,
         )
-    x = conv_bn_act(x, scaled(x.shape[-1], _LAST_EXPANSION), 1, 1, _STYLE, activation, name="last")
+    x = conv_bn_act(x, scaled(x.shape[-1], _LAST_EXPANSION), 1, 1, style, activation, name="last")
     x = head.pool(x, keepdims=sparse_inference)
     if include_top:
         x = layers.Dense(scaled(plan.last_channels, max(alpha, 1.0)), name="widen")(x)

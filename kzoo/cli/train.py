@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("--data", help="Built-in dataset, folder of class folders, .csv or .npz. Default: digits.")
 @click.option("--recipe", help="Packaged recipe or YAML file. Default: the packaged one that fits best.")
-@click.option("--weights", help="Run or .keras file of the same architecture to start from.")
+@click.option(
+    "--weights",
+    help="What to start from: a run or .keras file of the same architecture, timm:TAG or keras.applications:imagenet.",
+)
 @click.option("--epochs", type=click.IntRange(1), help="Override the recipe.")
 @click.option("--batch-size", type=click.IntRange(1), help="Override the recipe.")
 @click.option("--seed", type=click.IntRange(0), help="Of data order, augmentation, initial weights and splits.")

@@ -275,7 +275,7 @@ class CallbacksSection(Section):
 class TransferSection(Section):
     """Start from trained weights: first the new head alone, then everything at a lower rate."""
 
-    # A run directory or a `.keras` file that kzoo wrote.
+    # A run directory, a `.keras` file that kzoo wrote, or published weights as SOURCE:TAG.
     weights: str
     head_epochs: Annotated[int, Field(ge=0)] = 3
     # Multiplies the learning rate once all layers train.

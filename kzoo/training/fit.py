@@ -65,7 +65,8 @@ def train(
         data: Name of a dataset, a path to class folders, CSV or `.npz`, or arrays `(x, y)`. Default: as the recipe
             says.
         recipe: Name of a packaged recipe or a YAML file. Default: the packaged one that fits best.
-        weights: A run or `.keras` file of the same architecture to start from.
+        weights: A run or `.keras` file of the same architecture to start from, or published weights as
+            `kzoo.load` takes them.
         epochs: Overrides the recipe, as do the next two.
         batch_size: Samples a step.
         seed: Of data order, augmentation, initial weights and splits.

@@ -24,6 +24,7 @@ from kzoo.data import (
     open_dataset,
 )
 from kzoo.errors import DataError, RecipeError, RunError, UsageError
+from kzoo.pretrained import Pretrained, fetch_pretrained, is_published
 from kzoo.recipes import Recipe, find_recipe, load_recipe
 from kzoo.run import MODEL, DataFacts, RunInfo, is_run
 from kzoo.source import SIMILARITY
@@ -187,6 +188,11 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
     if data is None and recipe.data.source == ARRAYS:
         raise DataError("Expected the arrays of this run, received none: they are in no file. Pass them in Python.")
     keras.utils.set_random_seed(recipe.seed)
+    published = _published(recipe)
+    if published is not None:
+        # The weights mean something only behind their own preprocessing: the recipe says which that is.
+        chosen = {**published.architecture, **recipe.model.arguments}
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"arguments": chosen})})
     parent = _parent_input(recipe)
     dataset = open_dataset(
         recipe.data.source if data is None else data,
@@ -212,7 +218,7 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
         arguments["dropout"] = recipe.regularisation.dropout
     layers = build_augmentation(recipe.augmentation, dataset.input)
     model = _build(recipe.model.name, arguments)
-    transfer = None if recipe.transfer is None else _transfer(recipe.transfer.weights, model, dataset)
+    transfer = None if recipe.transfer is None else _transfer(recipe.transfer.weights, model, dataset, published)
     if transfer is None:
         standardise(model, dataset.train)
     plan = Plan(
@@ -285,11 +291,19 @@ def _build(name: str, arguments: dict[str, Any], policy: str = "float32") -> ker
         keras.config.set_dtype_policy(before)
 
 
-def _transfer(weights: str, model: keras.Model, dataset: Dataset) -> LoadReport:
+def _published(recipe: Recipe) -> Pretrained | None:
+    if recipe.transfer is None or not is_published(recipe.transfer.weights):
+        return None
+    return fetch_pretrained(recipe.model.name, recipe.transfer.weights, recipe.model.arguments)
+
+
+def _transfer(weights: str, model: keras.Model, dataset: Dataset, published: Pretrained | None) -> LoadReport:
     from kzoo.run import Run
 
     skip: list[str] = []
-    if is_run(weights):
+    if published is not None:
+        trained, skip = published.model, head_layers(model)
+    elif is_run(weights):
         parent = Run(weights)
         trained = parent.model
         # As many classes as before are still other classes.
@@ -297,7 +311,10 @@ def _transfer(weights: str, model: keras.Model, dataset: Dataset) -> LoadReport:
     elif Path(weights).suffix == ".keras":
         trained = load_keras_file(weights)
     else:
-        raise RunError(f"Expected --weights to be a run directory with {MODEL} or a .keras file, received {weights}.")
+        raise RunError(
+            f"Expected --weights to be a run directory with {MODEL}, a .keras file or published weights as SOURCE:TAG, "
+            f"received {weights}."
+        )
     report = transfer_weights(trained, model, skip)
     if not report.loaded:
         raise RunError(

@@ -77,6 +77,8 @@ def test_every_factory_refuses(name: str, arguments: dict[str, Any], message: st
         ("cnn_lstm", {"kernel_size": 0}, "`kernel_size` must be"),
         ("conv_lstm", {"input_shape": (None, 3)}, "how many steps and features"),
         ("tcn", {"units": 2.5}, "`units` must be a whole number"),
+        ("mobilenet_v2", {"padding": "valid"}, "`padding` must be 'symmetric' or 'same'. Received: padding='valid'"),
+        ("mobilenet_v1", {"padding": "same", "sparse_inference": True}, "needs padding on both sides alike"),
         ("ds_cnn", {"filters": 0}, "`filters` must be"),
         ("autoencoder", {"bottleneck": 0}, "`bottleneck` must be"),
         ("autoencoder", {"weights": "imagenet"}, "`weights` must be None or the path"),
