@@ -146,7 +146,7 @@ def test_a_file_that_is_no_npz_is_told_in_one_line(fails, content):
 
 def test_a_folder_of_images_is_nothing_for_a_sequence_model(fails, make_images):
     make_images("data")
-    fails("train", "lstm", "--data", "data", words=["sequences", "folder of images"])
+    fails("train", "lstm", "--data", "data", words=["sequences", "holds images", "--task image"])
 
 
 def test_an_absent_path_is_told_in_one_line(fails):
