@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,16 +33,18 @@ class Pretrained:
     arguments: dict[str, Any]
 
     @property
+    def channels(self) -> int:
+        """Of the images that the weights were trained on."""
+        return int(self.arguments["input_shape"][-1])
+
+    @property
     def architecture(self) -> dict[str, Any]:
-        """The arguments that a model for other classes and images needs as well."""
+        """Arguments that a model for other classes and images needs as well."""
         return {key: value for key, value in self.arguments.items() if key not in _OF_THE_USE}
 
 
 def put(layer: keras.layers.Layer, values: Sequence[np.ndarray], origin: str) -> None:
-    """Set a layer's weights.
-
-    A dense layer may come as a 1x1 convolution, or as one over a whole map, and the other way round: axes of length 1
-    and the grouping of a kernel's input axes are free.
+    """Set a layer's weights; a dense layer may come as a convolution over the whole map.
 
     Args:
         layer: of a model of the zoo.
@@ -53,7 +56,8 @@ def put(layer: keras.layers.Layer, values: Sequence[np.ndarray], origin: str) ->
     """
     shapes = [tuple(weight.shape) for weight in layer.weights]
     given = [value.shape for value in values]
-    if list(map(_essential, shapes)) != list(map(_essential, given)):
+    dense = type(layer).__name__ == "Dense"
+    if [_of_dense(shape) if dense else shape for shape in given] != shapes:
         raise WeightsError(
             f"Expected weights {shapes} for the layer {layer.name}, received {given} from {origin}. "
             f"Build the model with the arguments that these weights were trained with."
@@ -67,6 +71,6 @@ def with_epsilon(variance: np.ndarray, source: float, target: float) -> np.ndarr
     return changed
 
 
-def _essential(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Give how many values an output has, and how many outputs there are."""
-    return (int(np.prod(shape[:-1])), shape[-1]) if len(shape) > 1 else shape
+def _of_dense(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the shape that a convolution's kernel, or its bias, has in a dense layer behind `Flatten`."""
+    return (math.prod(shape[:-1]), shape[-1]) if len(shape) > 1 else shape

@@ -198,7 +198,7 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
         recipe.data.source if data is None else data,
         kind=cast("tuple[Kind, ...]", record.kinds),
         size=recipe.input.size,
-        channels=recipe.input.channels,
+        channels=recipe.input.channels or (None if published is None else published.channels),
         fit=recipe.input.fit,
         default_size=(record.input_shape[0], record.input_shape[1]) if record.task == "image" else None,
         seed=recipe.seed,
