@@ -242,7 +242,7 @@ _RECORDS = (
     ModelRecord("resnext50_32x4d", "resnet", "image", "resnet:resnext50_32x4d", _IMAGENET, 1000, 25_028_904, 68_224,
                 4_230_479_872, _RESNEXT, "torchvision: 25,028,904, 4.230 G MACs"),
     ModelRecord("se_resnet18", "resnet", "image", "resnet:se_resnet18", _IMAGENET, 1000, 11_778_592, 9_600,
-                1_814_160_384, _SENET, "timm, seresnet18: 11,778,592"),
+                1_814_160_384, _SENET, "timm, legacy_seresnet18: 11,778,592"),
     ModelRecord("se_resnet50", "resnet", "image", "resnet:se_resnet50", _IMAGENET, 1000, 28_088_024, 53_120,
                 4_091_699_200, _SENET, "timm, seresnet50: 28,088,024"),
     ModelRecord("early_exit_resnet", "early_exit", "image", "early_exit:early_exit_resnet", _CIFAR, 10, 301_678, 1_824,
