@@ -71,7 +71,7 @@ _CIFAR = {
 
 TRAININGS = (
     Training("early_exit_resnet", "cifar10", 24, _CIFAR),
-    Training("ds_cnn", "fsdd", 40),
+    Training("ds_cnn", "fsdd", 60, {"optimizer.learning_rate": 0.006, "regularisation.dropout": 0.0}),
     Training("lstm", "fsdd", 60),
     Training("bilstm", "fsdd", 40),
     Training("attention", "fsdd", 60),
