@@ -218,17 +218,7 @@ def plot_similarities(scores: np.ndarray, same: np.ndarray, threshold: float, th
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel("Similarity", color=theme.muted, fontsize=TEXT, fontfamily=fonts())
     title(axes, "Share of pairs", theme)
-    axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=2,
-        frameon=False,
-        borderaxespad=0.3,
-        handlelength=1.2,
-        columnspacing=1.4,
-        labelcolor=theme.muted,
-        prop={"size": TEXT, "family": list(fonts())},
-    )
+    _legend(axes, theme)
     return figure
 
 
@@ -284,17 +274,22 @@ def _plot_pair(axes: Axes, epochs: np.ndarray, history: Sequence[Mapping[str, fl
         axes.set_yscale("log")
     title(axes, f"{name.capitalize()} (logarithmic)" if logarithmic else name.capitalize(), theme)
     if name == "loss" and drawn:
-        axes.legend(
-            loc="lower right",
-            bbox_to_anchor=(1.0, 1.0),
-            ncols=2,
-            frameon=False,
-            borderaxespad=0.3,
-            handlelength=1.2,
-            columnspacing=1.4,
-            labelcolor=theme.muted,
-            prop={"size": TEXT, "family": list(fonts())},
-        )
+        _legend(axes, theme)
+
+
+def _legend(axes: Axes, theme: Theme) -> None:
+    """Name two colours over the right end of the axes."""
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=2,
+        frameon=False,
+        borderaxespad=0.3,
+        handlelength=1.2,
+        columnspacing=1.4,
+        labelcolor=theme.muted,
+        prop={"size": TEXT, "family": list(fonts())},
+    )
 
 
 def _plot_rates(axes: Axes, epochs: np.ndarray, rates: np.ndarray, theme: Theme) -> None:
