@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.machine import describe_machine, keep_results
+from bench.machine import keep_results, with_earlier
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "accuracy"
@@ -161,15 +161,6 @@ def _classes(metrics: dict[str, Any], names: Sequence[str]) -> list[dict[str, An
     return [record for record in metrics.get("classes", ()) if record["name"] in names]
 
 
-def merged(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """These rows and the ones that were kept before, in the order of `TRAININGS`."""
-    file = Path(__file__).parent / "results" / "accuracy.json"
-    earlier = json.loads(file.read_text()) if file.is_file() else {"machine": {}, "rows": []}
-    same = earlier["machine"].get("versions") == describe_machine()["versions"]
-    known = {row["model"]: row for row in (*(earlier["rows"] if same else ()), *rows)}
-    return [known[training.name] for training in TRAININGS if training.name in known]
-
-
 def main() -> None:
     """Measure what was asked for, one training after the other, and keep the table after each."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -180,7 +171,8 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     for training in TRAININGS:
         if not chosen.names or training.name in chosen.names:
-            print(keep_results("accuracy", "python -m bench.accuracy", merged([measure(training)])), flush=True)
+            rows = with_earlier("accuracy", [measure(training)], names)
+            print(keep_results("accuracy", "python -m bench.accuracy", rows), flush=True)
 
 
 if __name__ == "__main__":

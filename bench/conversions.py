@@ -9,7 +9,6 @@ follow a seed. Trained models in every precision are in `bench.export_matrix`.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 import kzoo
-from bench.machine import RESULTS, describe_machine, keep_results
+from bench.machine import keep_results, with_earlier
 from kzoo.data import open_dataset
 from kzoo.models import CATALOG, ModelRecord, create_model
 
@@ -99,17 +98,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="Of the catalogue. Default: all.")
     chosen = parser.parse_args()
-    file = RESULTS / "conversions.json"
-    earlier = json.loads(file.read_text()) if file.is_file() else {"machine": None, "rows": []}
-    same = earlier["machine"] == describe_machine()
-    rows = {row["model"]: row for row in earlier["rows"]} if same and chosen.names else {}
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for record in CATALOG.values():
             if not chosen.names or record.name in chosen.names:
-                rows[record.name] = measure(record, Path(folder))
-                print(rows[record.name], flush=True)
-    kept = [rows[name] for name in CATALOG if name in rows]
-    print(keep_results("conversions", "python -m bench.conversions", kept))
+                rows.append(measure(record, Path(folder)))
+                print(rows[-1], flush=True)
+    whole = with_earlier("conversions", rows, list(CATALOG))
+    print(keep_results("conversions", "python -m bench.conversions", whole))
 
 
 if __name__ == "__main__":

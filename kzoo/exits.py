@@ -24,13 +24,18 @@ class Exits:
             and the whole network's last.
         macs: Multiply–accumulates of a sample that leaves at each of them.
         threshold: A sample leaves at the first classifier whose largest probability is at least this.
-        predict: From a batch to the probabilities of the classifier that each sample leaves at, `(batch, classes)`.
+        leave: From a batch and a threshold to the probabilities of the classifier that each sample leaves at,
+            `(batch, classes)`.
     """
 
     answers: Callable[[np.ndarray], np.ndarray]
     macs: tuple[int, ...]
     threshold: float
-    predict: Callable[[np.ndarray], np.ndarray]
+    leave: Callable[[np.ndarray, float], np.ndarray]
+
+    def predict(self, batch: np.ndarray) -> np.ndarray:
+        """Give the probabilities of the classifier that each sample leaves at, `(batch, classes)`."""
+        return self.leave(batch, self.threshold)
 
 
 def leave_at(answers: np.ndarray, threshold: float) -> np.ndarray:
@@ -86,7 +91,7 @@ def keras_exits(model: Any, threshold: float) -> Exits | None:
         predicted = model.predict_on_batch(batch.astype(np.float32))
         return as_probabilities(np.stack([predicted[place] for place in order], axis=1))
 
-    return Exits(answers, tuple(count_macs(part) for part in parts), threshold, _EarlyLeaver(model, order, threshold))
+    return Exits(answers, tuple(count_macs(part) for part in parts), threshold, _EarlyLeaver(model, order))
 
 
 def file_exits(answers: Callable[[np.ndarray], np.ndarray], exits: int, macs: int, threshold: float) -> Exits:
@@ -98,16 +103,15 @@ def file_exits(answers: Callable[[np.ndarray], np.ndarray], exits: int, macs: in
         macs: Of the whole file.
         threshold: See `Exits`.
     """
-    return Exits(answers, (macs,) * exits, threshold, lambda batch: chosen(answers(batch), threshold))
+    return Exits(answers, (macs,) * exits, threshold, lambda batch, least: chosen(answers(batch), least))
 
 
 class _EarlyLeaver:
     """A Keras model cut at its early classifiers: what leaves at one is not computed any further."""
 
-    def __init__(self, model: Any, order: Sequence[int], threshold: float) -> None:
+    def __init__(self, model: Any, order: Sequence[int]) -> None:
         import keras
 
-        self.threshold = threshold
         self.parts = []
         start = model.inputs[0]
         for place in order[:-1]:
@@ -116,15 +120,15 @@ class _EarlyLeaver:
             start = features
         self.last = keras.Model(start, model.outputs[order[-1]])
 
-    def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """As `Exits.predict`."""
+    def __call__(self, batch: np.ndarray, threshold: float) -> np.ndarray:
+        """As `Exits.leave`."""
         features: Any = batch.astype(np.float32)
         waiting = np.arange(len(batch))
         taken: dict[int, np.ndarray] = {}
         for part in self.parts:
             outputs, features = (np.asarray(each) for each in part.predict_on_batch(features))
             answers = as_probabilities(outputs)
-            sure = answers.max(axis=1) >= self.threshold
+            sure = answers.max(axis=1) >= threshold
             taken |= dict(zip(waiting[sure].tolist(), answers[sure], strict=True))
             waiting, features = waiting[~sure], features[~sure]
             if not len(waiting):

@@ -78,6 +78,11 @@ class RunInfo(BaseModel):
     # Headline figures by split and name, as {"test": {"accuracy": 0.98}}.
     metrics: dict[str, dict[str, float]] = {}
 
+    @property
+    def compares(self) -> bool:
+        """Whether the model takes two samples and says how similar they are."""
+        return self.task == "similarity"
+
 
 class Run:
     """A run directory that exists.
@@ -149,7 +154,7 @@ class Run:
                 f"Continue with --resume."
             )
         try:
-            kind = SimilarityMetrics if self.info.task == "similarity" else Metrics
+            kind = SimilarityMetrics if self.info.compares else Metrics
             return kind.model_validate_json(file.read_bytes())
         except ValidationError as error:
             raise RunError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kzoo.data import ARRAYS, Dataset, InputSpec, match_classes, open_dataset
+from kzoo.data import ARRAYS, Dataset, InputSpec, input_type, match_classes, open_dataset
 from kzoo.errors import RunError, UsageError
 from kzoo.exits import LAST, Exits, exit_order, file_exits, keras_exits
 from kzoo.probabilities import as_probabilities, softmax
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from kzoo.run import Run
 
 BATCH = 64
-SIMILARITY = "similarity"
-"""The task of models that compare two samples."""
 # By the number of axes, the batch included.
 _KINDS: Mapping[int, Kind] = {4: "image", 3: "sequence"}
 
@@ -157,11 +155,10 @@ def open_source(source: Any, *, runtime: str = "auto", threads: int = 1) -> Sour
 def _from_run(run: Run) -> Source:
     info = run.info
     model = run.model
-    compares = info.task == SIMILARITY
     taken, answers = (tensors[0].shape for tensors in (model.inputs, model.outputs))
-    values = 1 if compares else len(info.classes)
-    if ((None, *info.input.shape), (None, values), 1 + compares) != (taken, answers, len(model.inputs)):
-        known = "compare two samples" if compares else f"know {values} classes"
+    values = 1 if info.compares else len(info.classes)
+    if ((None, *info.input.shape), (None, values), 1 + info.compares) != (taken, answers, len(model.inputs)):
+        known = "compare two samples" if info.compares else f"know {values} classes"
         raise RunError(
             f"Expected the model of {run.path} to take {info.input.shape} and to {known}, "
             f"received one from {taken} to {answers}. Its files are not of one run: train anew."
@@ -178,7 +175,7 @@ def _from_run(run: Run) -> Source:
             fingerprint=info.data.fingerprint,
         )
     )
-    if compares:
+    if info.compares:
         comparison = Comparison(keras_compare(model), info.threshold)
         return Source(str(run.path), (), info.input, _knows_no_classes, model, run, origin, None, comparison)
     exits = keras_exits(model, 1.0 if info.threshold is None else info.threshold)
@@ -288,9 +285,7 @@ def _sidecar(path: Path) -> dict[str, Any]:
 
 def keras_compare(model: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Ask a Keras model of two inputs how similar they are, one batch a call: `(batch,)`."""
-    return lambda left, right: np.asarray(
-        model.predict_on_batch([left.astype(np.float32), right.astype(np.float32)]), np.float32
-    )[:, 0]
+    return lambda left, right: np.asarray(model.predict_on_batch([as_input(left), as_input(right)]), np.float32)[:, 0]
 
 
 def keras_predict(model: Any) -> Callable[[np.ndarray], np.ndarray]:
@@ -300,4 +295,4 @@ def keras_predict(model: Any) -> Callable[[np.ndarray], np.ndarray]:
 
 def as_input(batch: np.ndarray) -> np.ndarray:
     """Turn samples into what a Keras model takes: places in a vocabulary stay whole numbers, all else is float32."""
-    return batch if batch.dtype == np.int32 else batch.astype(np.float32)
+    return batch.astype(input_type(batch.dtype), copy=False)

@@ -1,4 +1,4 @@
-"""What the mobile families share: rounding of widths, strides for small images, the inverted residual block."""
+"""What the mobile families share: the stem, rounding of widths, strides for small images, the inverted residual."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import replace
 import keras
 from keras import layers
 
+from ._arguments import sparse_shape
 from ._blocks import ConvStyle, bn_act, conv_bn_act, depthwise_conv, squeeze_excite
+from ._ends import is_small, open_image
 
 _SQUEEZE = 1 / 4
 
@@ -18,6 +20,37 @@ def scaled(channels: int, factor: float, divisor: int = 8) -> int:
     exact = channels * factor
     rounded = max(divisor, int(exact + divisor / 2) // divisor * divisor)
     return rounded if rounded >= 0.9 * exact else rounded + divisor
+
+
+def open_mobile(
+    shape: tuple[int | None, int | None, int],
+    filters: int,
+    style: ConvStyle,
+    activation: str,
+    *,
+    padding: str | None,
+    sparse_inference: bool,
+    pixel_scaling: str,
+) -> tuple[keras.KerasTensor, keras.KerasTensor, ConvStyle, bool]:
+    """Start a mobile network: the input and a 3x3 convolution, of stride 2 unless the image is small.
+
+    Args:
+        shape: `(height, width, channels)`.
+        filters: of the convolution.
+        style: of every convolution of the network, before `padding` and `sparse_inference` have their say.
+        activation: a Keras activation by name.
+        padding: None, `"symmetric"` or `"same"`.
+        sparse_inference: whether XNNPACK's sparse kernels are to take the network.
+        pixel_scaling: see `open_image`.
+
+    Returns:
+        The model's input, the stem's features, the style of the convolutions to come, and whether the image is small.
+    """
+    small, style = is_small(shape), padded(style, padding, sparse_inference)
+    if sparse_inference:
+        sparse_shape(shape, small)
+    inputs, x = open_image(shape, pixel_scaling)
+    return inputs, conv_bn_act(x, filters, 3, 1 if small else 2, style, activation, name="stem"), style, small
 
 
 def padded(style: ConvStyle, padding: str | None, sparse_inference: bool) -> ConvStyle:

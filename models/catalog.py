@@ -60,6 +60,11 @@ class ModelRecord:
     reference: str = ""
     kinds: tuple[str, ...] = ("image",)
 
+    @property
+    def compares(self) -> bool:
+        """Whether the model takes two samples and says how similar they are."""
+        return self.task == "similarity"
+
     def describe(self) -> dict[str, Any]:
         """Give all of it in values that JSON can hold, the paper as `paper` and `url`."""
         return {**asdict(self), "paper": self.paper.title, "url": self.paper.url}

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import keras
 
-from ._arguments import image_shape, sparse_shape
+from ._arguments import image_shape
 from ._blocks import ConvStyle, conv_bn_act
-from ._ends import Head, is_small, open_image
-from ._mobile import inverted_residual, padded, scaled, stage_strides
+from ._ends import Head
+from ._mobile import inverted_residual, open_mobile, scaled, stage_strides
 from ._variants import variant
 
 
@@ -92,11 +92,15 @@ def _efficientnet_lite(
     """
     head = Head(include_top, weights, pooling, classes, classifier_activation, name, dropout)
     shape = image_shape(input_shape, default=(scale.side, scale.side, 3), minimum=8)
-    small, style = is_small(shape), padded(_STYLE, padding, sparse_inference)
-    if sparse_inference:
-        sparse_shape(shape, small)
-    inputs, x = open_image(shape, pixel_scaling)
-    x = conv_bn_act(x, _STEM_CHANNELS, 3, 1 if small else 2, style, activation, name="stem")
+    inputs, x, style, small = open_mobile(
+        shape,
+        _STEM_CHANNELS,
+        _STYLE,
+        activation,
+        padding=padding,
+        sparse_inference=sparse_inference,
+        pixel_scaling=pixel_scaling,
+    )
     all_strides = stage_strides((stage.strides for stage in _STAGES), small)
     for number, (stage, strides) in enumerate(zip(_STAGES, all_strides, strict=True), start=1):
         # The first and the last stage keep their one block, too.

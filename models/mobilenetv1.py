@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import keras
 
-from ._arguments import image_shape, sparse_shape, width_multiplier
+from ._arguments import image_shape, width_multiplier
 from ._blocks import ConvStyle, bn_act, conv_bn_act, depthwise_conv
-from ._ends import Head, is_small, open_image
-from ._mobile import padded, scaled, stage_strides
+from ._ends import Head
+from ._mobile import open_mobile, scaled, stage_strides
 from ._variants import variant
 
 
@@ -91,11 +91,15 @@ def _mobilenet_v1(
     head = Head(include_top, weights, pooling, classes, classifier_activation, name, dropout)
     alpha = width_multiplier(alpha)
     shape = image_shape(input_shape, default=(plan.side, plan.side, 3), minimum=8)
-    small, style = is_small(shape), padded(plan.style, padding, sparse_inference)
-    if sparse_inference:
-        sparse_shape(shape, small)
-    inputs, x = open_image(shape, pixel_scaling)
-    x = conv_bn_act(x, scaled(_STEM_CHANNELS, alpha), 3, 1 if small else 2, style, activation, name="stem")
+    inputs, x, style, small = open_mobile(
+        shape,
+        scaled(_STEM_CHANNELS, alpha),
+        plan.style,
+        activation,
+        padding=padding,
+        sparse_inference=sparse_inference,
+        pixel_scaling=pixel_scaling,
+    )
     all_strides = stage_strides((strides for _, strides in _BLOCKS), small)
     for number, ((channels, _), strides) in enumerate(zip(_BLOCKS, all_strides, strict=True), start=1):
         x = depthwise_conv(x, 3, strides, style, name=f"block{number}_depthwise")

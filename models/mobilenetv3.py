@@ -14,10 +14,10 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from ._arguments import image_shape, sparse_shape, width_multiplier
+from ._arguments import image_shape, width_multiplier
 from ._blocks import ConvStyle, activate, conv_bn_act
-from ._ends import Head, is_small, open_image
-from ._mobile import inverted_residual, padded, scaled, stage_strides
+from ._ends import Head
+from ._mobile import inverted_residual, open_mobile, scaled, stage_strides
 from ._variants import variant
 
 
@@ -128,13 +128,17 @@ def _mobilenet_v3(
     head = Head(include_top, weights, pooling, classes, classifier_activation, name, dropout)
     alpha = width_multiplier(alpha)
     shape = image_shape(input_shape, default=(224, 224, 3), minimum=8)
-    small, style = is_small(shape), padded(_STYLE, padding, sparse_inference)
-    if sparse_inference:
-        sparse_shape(shape, small)
     if activation is None:
         activation = "relu" if minimalistic else "hard_silu"
-    inputs, x = open_image(shape, pixel_scaling)
-    x = conv_bn_act(x, _STEM_CHANNELS, 3, 1 if small else 2, style, activation, name="stem")
+    inputs, x, style, small = open_mobile(
+        shape,
+        _STEM_CHANNELS,
+        _STYLE,
+        activation,
+        padding=padding,
+        sparse_inference=sparse_inference,
+        pixel_scaling=pixel_scaling,
+    )
     all_strides = stage_strides((block.strides for block in plan.blocks), small)
     for number, (block, strides) in enumerate(zip(plan.blocks, all_strides, strict=True), start=1):
         x = inverted_residual(

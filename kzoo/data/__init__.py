@@ -10,7 +10,7 @@ from .inputs import read_input
 from .open import ARRAYS, open_dataset
 from .sound import SoundFrontEnd, SoundSettings
 from .sound_files import SoundSplit
-from .spec import InputSpec
+from .spec import InputSpec, input_type
 from .text import TextFrontEnd, TextSettings
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "TextSettings",
     "decode_image",
     "guess_medium",
+    "input_type",
     "list_datasets",
     "match_classes",
     "open_dataset",

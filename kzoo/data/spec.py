@@ -88,3 +88,11 @@ class InputSpec:
         front_end = self.sound or self.text
         if front_end is not None and front_end.shape != self.shape:
             raise ValueError(f"Expected the front end's shape {front_end.shape}. Received: shape={self.shape}.")
+
+
+def input_type(stored: Any) -> str:
+    """Name the type in which a model takes samples that are stored in a type.
+
+    Places in a vocabulary, int32, stay whole numbers; all else is float32.
+    """
+    return "int32" if stored == "int32" else "float32"

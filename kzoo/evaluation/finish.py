@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import shutil
 from typing import Any
@@ -29,7 +30,7 @@ def finish_run(run: Run, model: Any, dataset: Dataset) -> Metrics | SimilarityMe
         model: The `keras.Model` with the best epoch's weights.
         dataset: What it was trained on.
     """
-    finish = _finish_similarity if run.info.task == "similarity" else _finish_classifier
+    finish = _finish_similarity if run.info.compares else _finish_classifier
     metrics, headline = finish(run, model, dataset)
     write_text(run.path / METRICS, metrics.model_dump_json(indent=2) + "\n")
     figures = {"test": headline}
@@ -79,7 +80,7 @@ def _settle_threshold(run: Run, model: Any, dataset: Dataset) -> Exits | None:
     curve = exit_curve(answers_of(exits.answers, dataset.val), dataset.val.labels, exits.macs)
     threshold = cheapest_threshold(curve)
     run.update(threshold=threshold)
-    return keras_exits(model, threshold)
+    return dataclasses.replace(exits, threshold=threshold)
 
 
 def _facts(run: Run, dataset: Dataset) -> list[tuple[str, str]]:

@@ -239,14 +239,7 @@ def plot_exits(metrics: Metrics, theme: Theme = LIGHT) -> Figure:
     axes.set_xlim(left=0)
     axes.set_xlabel("Million multiply-adds a sample, on average", color=theme.muted, fontsize=TEXT, fontfamily=fonts())
     title(axes, "Accuracy", theme)
-    axes.set_title(
-        f"marked: threshold {metrics.exit_threshold:g}",
-        loc="right",
-        color=theme.muted,
-        fontsize=TEXT,
-        fontfamily=fonts(),
-        pad=9,
-    )
+    _note(axes, f"marked: threshold {metrics.exit_threshold:g}", theme)
     return figure
 
 
@@ -313,15 +306,12 @@ def _mark_best(axes: Sequence[Axes], epochs: np.ndarray, history: Sequence[Mappi
     for panel in axes:
         panel.axvline(epochs[best], color=theme.muted, linewidth=1, linestyle=(0, (2, 3)), zorder=1)
     axes[1].plot(epochs[best], values[best], "o", ms=8, mfc=theme.surface, mec=colour, mew=2.2, zorder=4)
-    # Over the panel, where no line can run through it.
-    axes[1].set_title(
-        f"best: {percent(values[best])} in epoch {epochs[best]:.0f}",
-        loc="right",
-        color=theme.muted,
-        fontsize=TEXT,
-        fontfamily=fonts(),
-        pad=9,
-    )
+    _note(axes[1], f"best: {percent(values[best])} in epoch {epochs[best]:.0f}", theme)
+
+
+def _note(axes: Axes, text: str, theme: Theme) -> None:
+    """Write over the right end of the axes, where no line can run through it."""
+    axes.set_title(text, loc="right", color=theme.muted, fontsize=TEXT, fontfamily=fonts(), pad=9)
 
 
 def _confusion_counts(metrics: Metrics, together: int) -> np.ndarray:

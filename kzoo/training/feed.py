@@ -13,18 +13,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from kzoo.data import Split
+from kzoo.data import Split, input_type
 from kzoo.errors import KzooError
 
 from .augment import Augmenter
 
 # Bytes of a sample up to which asking Python for a batch costs more than making it: 64 x 64 pixels in colour.
 _SMALL_SAMPLE = 64 * 64 * 3
-
-
-def input_type(stored: Any) -> str:
-    """Name the type in which a model takes samples: places in a vocabulary are whole numbers, all else float32."""
-    return "int32" if stored == "int32" else "float32"
 
 
 class EpochOrder:
@@ -46,6 +41,10 @@ class EpochOrder:
     def indices(self) -> np.ndarray:
         """Order of the samples in the current epoch, `(samples,)`."""
         return _permutation(self.samples, self.seed, self.epoch)
+
+    def batch(self, number: int) -> np.ndarray:
+        """Places of a batch's samples in the split, `(batch,)`."""
+        return self.indices()[number * self.batch_size : (number + 1) * self.batch_size]
 
     def seeds(self) -> np.ndarray:
         """Seeds for the random changes of each batch of the current epoch, `(batches,)`."""
@@ -183,8 +182,7 @@ class PythonFeed(keras.utils.PyDataset):
         return self.order.batches
 
     def __getitem__(self, batch: int) -> tuple[Any, Any]:
-        start = batch * self.order.batch_size
-        indices = self.order.indices()[start : start + self.order.batch_size]
+        indices = self.order.batch(batch)
         inputs = self.split.load(indices)
         labels = np.eye(self.classes, dtype="float32")[self.split.labels[indices]]
         if self.augmenter is None:

@@ -15,10 +15,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.data import input_type
 from kzoo.data.system import fits_memory
 
 from .augment import Augmenter
-from .feed import EpochOrder, WatchedSplit, input_type
+from .feed import EpochOrder, WatchedSplit
 
 # Steps that an accelerator takes between two answers to Python. A processor's own step is long against a dispatch,
 # and its convolutions run slower inside a loop: one.
@@ -46,9 +47,7 @@ class Places(keras.utils.PyDataset):
         return self.order.batches
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        start = batch * self.order.batch_size
-        places = self.order.indices()[start : start + self.order.batch_size]
-        return places.astype(np.int32), self.order.seeds()[batch : batch + 1].astype(np.int32)
+        return self.order.batch(batch).astype(np.int32), self.order.seeds()[batch : batch + 1].astype(np.int32)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,6 @@ from kzoo.errors import DataError, RecipeError, RunError, UsageError
 from kzoo.pretrained import Pretrained, fetch_pretrained, is_published
 from kzoo.recipes import Recipe, find_recipe, load_recipe
 from kzoo.run import MODEL, DataFacts, RunInfo, is_run
-from kzoo.source import SIMILARITY
 from kzoo.versions import installed_versions
 from kzoo.zoo import (
     LoadReport,
@@ -230,7 +229,7 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
         augmenter=Augmenter(layers) if layers else None,
         transfer=transfer,
     )
-    if record.task == SIMILARITY and recipe.class_weights is not None:
+    if record.compares and recipe.class_weights is not None:
         raise RecipeError(f"class_weights: {record.name} knows no classes but compares samples. Leave it out.")
     # Names of classes are checked while nothing has been written.
     plan.class_weights()
