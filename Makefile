@@ -39,7 +39,8 @@ $(VENV)/run.stamp: requirements.lock setup.cfg pyproject.toml
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.lock
-	$(PIP) install --requirement requirements-dev.lock
+	@# The lock is whole. mediapipe declares absl-py 2, TF-MOT absl-py 1; it is happy with that.
+	$(PIP) install --no-deps --requirement requirements-dev.lock
 	@touch $@
 
 quickstart: $(VENV)/run.stamp
@@ -116,7 +117,8 @@ lock:
 	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --constraint constraints.txt \
 		setup.cfg --output-file requirements.lock
 	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --constraint constraints.txt \
-		--constraint requirements.lock --extra dev --extra docs setup.cfg --output-file requirements-dev.lock
+		--constraint requirements.lock --override overrides.txt --extra dev --extra docs setup.cfg \
+		--output-file requirements-dev.lock
 	uv pip compile --python-version 3.11 --no-header --no-annotate tests/edge/requirements.in \
 		--output-file requirements-edge.lock
 	uv pip compile --python-version 3.11 --no-header --no-annotate --emit-index-url --index-strategy unsafe-best-match \

@@ -17,6 +17,7 @@ from .bridge import as_float32, build_bridge, check_bridge
 from .folding import fold_input_scaling
 from .graph import Graph, read_graph
 from .precision import Precision
+from .ranges import Ranges
 from .runtime import LiteModel
 
 
@@ -31,7 +32,9 @@ def main(request: Path) -> int:
     return 0
 
 
-def _answer(folder: Path, precision: dict[str, Any], inputs: int, twin: bool, packages: list[str]) -> dict[str, object]:
+def _answer(
+    folder: Path, precision: dict[str, Any], inputs: int, twin: bool, packages: list[str], ranges: Ranges
+) -> dict[str, object]:
     def now(stage: str) -> None:
         """Leave word for the parent, should this process not live to tell."""
         (folder / "stage").write_text(stage)
@@ -51,7 +54,7 @@ def _answer(folder: Path, precision: dict[str, Any], inputs: int, twin: bool, pa
     difference = check_bridge(model, graph, bridged, _with_random(samples))
     now("converting the model")
     calibration = _load(folder, "calibration", inputs, graph) if wanted.needs_calibration else {}
-    content, input_names, output_names = convert(bridged, graph, wanted, calibration)
+    content, input_names, output_names = convert(bridged, graph, wanted, calibration, ranges)
     path = folder / "model.tflite"
     path.write_bytes(content)
     if twin:

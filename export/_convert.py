@@ -23,6 +23,7 @@ from ._compact import compact
 from ._dynamic import quantise_small_kernels, unpack_depthwise_kernels
 from .graph import MODEL_NAME, Graph, layers_in_name
 from .precision import Precision
+from .ranges import Ranges, settle_ranges
 from .tflite_file import read_tflite
 
 _SIGNATURE = "serving_default"
@@ -30,7 +31,11 @@ _NOT_IN_16_BITS = re.compile(r"not yet supported for op: '(\w+)'")
 
 
 def convert(
-    model: tf_keras.Model, graph: Graph, precision: Precision, calibration: Mapping[str, np.ndarray]
+    model: tf_keras.Model,
+    graph: Graph,
+    precision: Precision,
+    calibration: Mapping[str, np.ndarray],
+    ranges: Ranges | None = None,
 ) -> tuple[bytes, list[str], list[str]]:
     """Convert a model of batch 1.
 
@@ -39,6 +44,7 @@ def convert(
         graph: the graph it was built from; its names become the signature's.
         precision: the numbers of the file.
         calibration: real samples by input name, where `precision.needs_calibration`.
+        ranges: of layers' outputs that training has settled, for int8; see `settle_ranges`.
 
     Returns:
         The file's bytes, and the signature names of inputs and outputs in the model's order.
@@ -62,7 +68,7 @@ def convert(
             _set_precision(made, precision, arrays, dtypes, with_floats)
             return made
 
-        return _rewritten(_in_precision(converter, precision), precision), inputs, outputs
+        return _rewritten(_in_precision(converter, precision, ranges or {}), precision), inputs, outputs
 
 
 def _rewritten(content: bytes, precision: Precision) -> bytes:
@@ -78,9 +84,9 @@ def _rewritten(content: bytes, precision: Precision) -> bytes:
     return compact(model)
 
 
-def _in_precision(converter: Callable[..., tf.lite.TFLiteConverter], precision: Precision) -> bytes:
-    if precision.keep_float:
-        return _partly_integer(converter(with_floats=True), precision)
+def _in_precision(converter: Callable[..., tf.lite.TFLiteConverter], precision: Precision, ranges: Ranges) -> bytes:
+    if precision.keep_float or ranges:
+        return _in_two_steps(converter(with_floats=bool(precision.keep_float)), precision, ranges)
     try:
         return _converted(converter(with_floats=False).convert)
     except RuntimeError as error:
@@ -129,10 +135,10 @@ def _one_by_one(
     return samples
 
 
-def _partly_integer(converter: tf.lite.TFLiteConverter, precision: Precision) -> bytes:
-    """Measure the ranges first, then quantise all but the tensors of the layers that stay in float."""
+def _in_two_steps(converter: tf.lite.TFLiteConverter, precision: Precision, ranges: Ranges) -> bytes:
+    """Measure the ranges first and take those that are settled, then quantise all but the layers that stay in float."""
     converter._experimental_calibrate_only = True
-    calibrated = _converted(converter.convert)
+    calibrated = settle_ranges(_converted(converter.convert), ranges)
     types = [getattr(converter, f"inference_{side}_type") for side in ("input", "output")]
     return bytes(
         mlir_quantize(

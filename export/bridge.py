@@ -8,7 +8,7 @@ answers of both against each other. Importing this module imports TensorFlow: it
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -88,30 +88,44 @@ def _with_float32(config: Any) -> Any:
     return config
 
 
-def build_bridge(graph: Graph, *, unroll: bool = False, integers: bool = False) -> tf_keras.Model:
-    """Make the graph again in tf_keras with batch 1 and float32, weights included.
+def build_bridge(
+    graph: Graph,
+    *,
+    batch_size: int | None = 1,
+    unroll: bool = False,
+    integers: bool = False,
+    wrap: Callable[[Any, GraphLayer], Any] = lambda layer, _: layer,
+) -> tf_keras.Model:
+    """Make the graph again in tf_keras with float32, weights included.
 
     Args:
         graph: what `read_graph` gave.
+        batch_size: of the inputs; None for a model to train, which is made of stock layers.
         unroll: write out GRU, SimpleRNN and convolutional LSTMs step by step: their loop does not survive full-integer
             quantisation.
         integers: for a file that computes in integers, see `_device_layers.ProductNormalization`.
+        wrap: from a layer with its weights, and what it was made from, to the layer that takes its place.
 
     Raises:
         ExportError: a layer that tf_keras does not have, or not with these arguments.
     """
     tensors: dict[Value, Any] = {}
     for number, each in enumerate(graph.inputs):
-        tensors[Value(-1 - number)] = tf_keras.Input(each.shape, batch_size=1, dtype=each.dtype, name=each.name)
+        tensors[Value(-1 - number)] = tf_keras.Input(
+            each.shape, batch_size=batch_size, dtype=each.dtype, name=each.name
+        )
     inputs = list(tensors.values())
-    layers: dict[int, Any] = {}
+    layers: dict[int, tuple[Any, Any]] = {}
     for number, call in graph.numbered_calls():
         try:
-            layer = layers.get(id(call.layer)) or _make_layer(call, number, unroll, integers)
-            outputs = _apply(layer, call, tensors)
-            if not isinstance(layer, _Kept):  # those belong to one call
-                layers[id(call.layer)] = layer
-                _copy_weights(layer, call.layer)
+            known = layers.get(id(call.layer))
+            if known is None:
+                made = _make_layer(call, number, unroll, integers, stock=batch_size is None)
+                layer, outputs = _first_applied(made, call, tensors, wrap)
+                if not isinstance(made, _Kept):  # those belong to one call
+                    layers[id(call.layer)] = (layer, made)
+            else:
+                outputs = _apply(*known, call, tensors)
         except ExportError as error:
             raise ExportError(f"{error} {place_of(graph.calls, call.values())}") from error
         for index, tensor in enumerate(outputs):
@@ -126,17 +140,16 @@ def build_bridge(graph: Graph, *, unroll: bool = False, integers: bool = False) 
     return tf_keras.Model(inputs, outputs, name=MODEL_NAME)
 
 
-def return_weights(graph: Graph, bridged: tf_keras.Model) -> None:
-    """Bring the weights of a bridged model back into the Keras 3 layers they came from.
+def return_weights(graph: Graph, weights: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """Bring weights of a bridged model back into the Keras 3 layers they came from.
 
     Args:
-        graph: What `bridged` was built from, without folding: folded weights are not the model's own.
-        bridged: The model that `build_bridge` gave, pruned or trained on, of the same layers.
+        graph: What the bridged model was built from, without folding: folded weights are not the model's own.
+        weights: By layer, in the layer's order; of the layers that are to change.
     """
     for layer in {id(call.layer): call.layer for _, call in graph.numbered_calls()}.values():
-        twin = bridged.get_layer(layer.name) if layer.weights and _has_twin(layer) else None
-        if twin is not None and affine_of(layer) is None:
-            layer.operation.set_weights(twin.get_weights())
+        if layer.name in weights and layer.weights and has_twin(layer) and affine_of(layer) is None:
+            layer.operation.set_weights(list(weights[layer.name]))
 
 
 def check_bridge(model: keras.Model, graph: Graph, bridged: tf_keras.Model, samples: dict[str, np.ndarray]) -> float:
@@ -178,10 +191,10 @@ def _first_difference(model: keras.Model, feeds: list[np.ndarray]) -> str:
         outputs = keras.tree.flatten(call.layer.operation(*args, **kwargs))
         values.update({Value(number, index): tensor for index, tensor in enumerate(outputs)})
         layer = _make_layer(call, number)
-        answers = _apply(layer, call, values)
+        answers = _apply(layer, layer, call, values)
         if not isinstance(layer, _Kept):
             _copy_weights(layer, call.layer)
-            answers = _apply(layer, call, values)
+            answers = _apply(layer, layer, call, values)
         for theirs, ours in zip(outputs, answers, strict=False):
             theirs, ours = np.asarray(theirs, np.float64), np.asarray(ours, np.float64)
             if not np.abs(theirs - ours).max(initial=0) <= TOLERANCE * max(np.abs(theirs).max(initial=0), 1e-6):
@@ -189,13 +202,30 @@ def _first_difference(model: keras.Model, feeds: list[np.ndarray]) -> str:
     return ""
 
 
-def _apply(layer: Any, call: Call, tensors: dict[Value, Any]) -> list[Any]:
+def _first_applied(
+    layer: Any, call: Call, tensors: dict[Value, Any], wrap: Callable[[Any, GraphLayer], Any]
+) -> tuple[Any, list[Any]]:
+    """Give a new layer with its weights, or what takes its place, and its outputs."""
+    outputs = _apply(layer, layer, call, tensors)
+    if isinstance(layer, _Kept):
+        return layer, outputs
+    _copy_weights(layer, call.layer)
+    wrapped = wrap(layer, call.layer)
+    return (layer, outputs) if wrapped is layer else (wrapped, _apply(wrapped, layer, call, tensors))
+
+
+def _apply(layer: Any, inner: Any, call: Call, tensors: dict[Value, Any]) -> list[Any]:
+    """Call a layer; what wraps another, `inner`, takes one argument by its place."""
     try:
         if isinstance(layer, _Kept):
             outputs = layer([tensors[value] for value in values_in([call.args, call.kwargs])])
         else:
             args, kwargs = (replace_values(part, tensors.__getitem__) for part in (call.args, call.kwargs))
-            outputs = layer(*args, **_known_to_call(layer, kwargs))
+            kwargs = _known_to_call(inner, kwargs)
+            if inner is not layer:
+                names = list(inspect.signature(inner.call).parameters)
+                args, kwargs = args[:1], {**dict(zip(names[1:], args[1:], strict=False)), **kwargs}
+            outputs = layer(*args, **kwargs)
     except (TypeError, ValueError, NotImplementedError, tf.errors.OpError) as error:
         raise _unsupported(call.layer, error) from error
     return list(keras.tree.flatten(outputs))
@@ -238,7 +268,8 @@ class _Kept(tf_keras.layers.Layer):
         return self._compute(tensors)
 
 
-def _has_twin(layer: GraphLayer) -> bool:
+def has_twin(layer: GraphLayer) -> bool:
+    """Whether tf_keras has a layer of this kind; others compute as they are, and do not learn."""
     return layer.is_layer and hasattr(tf_keras.layers, layer.kind)
 
 
@@ -267,9 +298,9 @@ def _stateless(call: Call) -> Callable[[list[Any]], Any]:
     return compute
 
 
-def _make_layer(call: Call, number: int, unroll: bool = False, integers: bool = False) -> Any:
+def _make_layer(call: Call, number: int, unroll: bool = False, integers: bool = False, stock: bool = False) -> Any:
     layer = call.layer
-    if not _has_twin(layer):
+    if not has_twin(layer):
         return _Kept(call, number)
     affine = affine_of(layer)
     if affine is not None:
@@ -278,7 +309,8 @@ def _make_layer(call: Call, number: int, unroll: bool = False, integers: bool = 
             *((scale, offset) if not affine.is_scalar else (scale[0], offset[0])), name=layer.name
         )
     masked = call.kwargs.get("mask") is not None
-    forms = {**_DEVICE_FORMS, **(_INTEGER_FORMS if integers else {}), **(_WRITTEN_OUT_FORMS if unroll else {})}
+    forms: dict[str, type[Any]] = {} if stock else dict(_DEVICE_FORMS)
+    forms |= (_INTEGER_FORMS if integers else {}) | (_WRITTEN_OUT_FORMS if unroll else {})
     try:
         return _from_config(
             layer.kind, {**layer.config, "name": layer.name}, unroll, masked, instead=forms.get(layer.kind)

@@ -50,6 +50,7 @@ def export_model(
     io: IoType | None = None,
     per_tensor: PerTensor | None = None,
     keep_float: Sequence[str] = (),
+    ranges: Mapping[str, tuple[float, float]] | None = None,
     logits: bool = False,
     target: str | None = None,
     min_runtime: str | None = None,
@@ -83,6 +84,8 @@ def export_model(
         io: type of the file's inputs and outputs; None for the precision's own.
         per_tensor: which layers' weights have one step a tensor: `"none"`, `"dense"`, `"all"`; None to choose.
         keep_float: layers that an int8 file computes in float32.
+        ranges: what the outputs of layers lie between, by layer, where quantisation-aware training has settled it; for
+            int8. The others are measured on the calibration samples.
         logits: end the file before the model's last softmax, see `without_softmax`; it is held against the Keras model
             without that, too.
         target: a runtime or delegate that must take the file, see `check`.
@@ -143,6 +146,7 @@ def export_model(
         precision=precision,
         samples=few,
         calibration=samples,
+        ranges=ranges if quantize == "int8" else None,
         twin=layer_report and quantize != "fp32",
         packages=graph.packages,
         timeout=timeout,

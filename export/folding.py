@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from .graph import Call, Graph, GraphLayer, Value, replace_values
+from .graph import Call, Graph, GraphLayer, Value, remove_call
 
 _SAME_FOR_ANY_SCALAR = frozenset({"Flatten", "Reshape", "Permute"})
 _ZERO_PADDING = frozenset({"ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"})
@@ -120,19 +120,7 @@ def _fold_from(graph: Graph, start: Value, scalars_only: bool) -> list[str]:
         elif not _commutes(call.layer, affine):
             return []
         value = Value(number)
-    return [_remove(graph, number) for number in scalings]
-
-
-def _remove(graph: Graph, number: int) -> str:
-    """Take a call of one input out of the graph; its readers read that input."""
-    removed = graph.calls[number]
-    assert removed is not None
-    source = next(removed.values())
-    for _, call in graph.numbered_calls():
-        call.args = replace_values(call.args, lambda value: source if value == Value(number) else value)
-        call.kwargs = replace_values(call.kwargs, lambda value: source if value == Value(number) else value)
-    graph.calls[number] = None
-    return removed.layer.name
+    return [remove_call(graph, number) for number in scalings]
 
 
 def _commutes(layer: GraphLayer, affine: Affine) -> bool:

@@ -103,6 +103,19 @@ class Graph:
         return any(value == output for _, output in self.outputs)
 
 
+def remove_call(graph: Graph, number: int) -> str:
+    """Take a call of one input out of the graph; its readers read that input. Gives the layer's name."""
+    removed = graph.calls[number]
+    assert removed is not None
+    source = next(removed.values())
+    for _, call in graph.numbered_calls():
+        call.args = replace_values(call.args, lambda value: source if value == Value(number) else value)
+        call.kwargs = replace_values(call.kwargs, lambda value: source if value == Value(number) else value)
+    graph.outputs = [(name, source if value == Value(number) else value) for name, value in graph.outputs]
+    graph.calls[number] = None
+    return removed.layer.name
+
+
 def place_of(calls: Sequence[Call | None], reads: Iterable[Value], prefix: str = "") -> str:
     """Where something stands that reads these tensors, as a sentence for an error."""
     sources = (calls[value.producer] for value in reads if value.producer >= 0)

@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from kzoo.errors import ExportError
-
+from .child_process import ChildProcess
 from .precision import Precision
 
 _COMMAND = (sys.executable, "-P", "-m", "kzoo.export._starter")
-_ENVIRONMENT = {
-    "KERAS_BACKEND": "tensorflow",
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    "TF_ENABLE_ONEDNN_OPTS": "0",
-    "CUDA_VISIBLE_DEVICES": "-1",
-    "PYTHONWARNINGS": "ignore",
-}
-#: Beginnings of lines on standard error that explain no failure.
-_NOISE = (
-    "WARNING",
-    "INFO",
-    "W0000",
-    "I0000",
-    "fully_quantize",
-    "Fatal Python error",
-    "Extension modules",
-    "Current thread",
-)
-
-
-#: Seconds between two looks at the child's memory.
-_LOOK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,81 +37,22 @@ class Conversion:
     twin: bytes | None = None
 
 
-class Converter:
+class Converter(ChildProcess):
     """A child process for one conversion, which begins at once to import TensorFlow.
 
     That takes more than a second: start it before the model and the data are read, and hand it to `convert_in_child`.
-    It ends with the block that it is used in.
 
     Args:
         command: what to start; the request file is its last argument. It waits for a line on standard input.
     """
 
     def __init__(self, command: Sequence[str] = _COMMAND) -> None:
-        self._place = tempfile.TemporaryDirectory(prefix="kzoo-export-")
-        self.folder = Path(self._place.name)
-        self.request = self.folder / "request.json"
-        self._errors = self.folder / "errors.txt"
-        try:
-            with self._errors.open("wb") as stream:
-                self.process = subprocess.Popen(
-                    [*command, str(self.request)],
-                    env=_environment(os.environ),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    stderr=stream,
-                )
-        except BaseException:
-            self._place.cleanup()
-            raise
-
-    def __enter__(self) -> Converter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.process.kill()  # also on Ctrl-C; it does nothing to a child that has ended
-        self.process.wait()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        self._place.cleanup()
-
-    def run(self, meanwhile: Callable[[], object], timeout: float, memory_limit: int) -> None:
-        """Have the request answered.
-
-        Args:
-            meanwhile: what to do here until then.
-            timeout: seconds until the child is stopped.
-            memory_limit: bytes of memory at which it is stopped.
-
-        Raises:
-            ExportError: it crashed, was stopped, or says what is wrong with the request.
-        """
-        with ThreadPoolExecutor(1, thread_name_prefix="kzoo-converter") as pool:
-            try:
-                self._begin()
-                watched = pool.submit(_wait, self.process, self.folder, timeout, memory_limit)
-                meanwhile()
-                watched.result()
-            finally:
-                self.process.kill()  # or the thread would wait for it
-        if self.process.returncode != 0:
-            raise self._failure(self.process.returncode)
-
-    def _begin(self) -> None:
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # of a child that has crashed; its status tells
-            os.write(self.process.stdin.fileno(), b"\n")
-
-    def _failure(self, status: int) -> ExportError:
-        told = self.folder / "error.json"
-        if told.exists():
-            return ExportError(json.loads(told.read_text())["message"])
-        reason = _last_line(self._errors.read_bytes().decode(errors="replace"))
-        return ExportError(
-            f"The converter stopped with {_how(status)}{_stage(self.folder)}{': ' + reason if reason else ''}. "
-            "The model was not exported."
+        super().__init__(
+            command,
+            name="converter",
+            work="conversion",
+            outcome="The model was not exported.",
+            environment={"TF_ENABLE_ONEDNN_OPTS": "0"},
         )
 
 
@@ -153,6 +62,7 @@ def convert_in_child(
     precision: Precision,
     samples: Sequence[np.ndarray],
     calibration: Sequence[np.ndarray] = (),
+    ranges: Mapping[str, tuple[float, float]] | None = None,
     twin: bool = False,
     packages: Sequence[str] = (),
     timeout: float = 600,
@@ -167,6 +77,8 @@ def convert_in_child(
         precision: the numbers of the file.
         samples: a few real samples, one array an input: both models must answer them alike.
         calibration: one array an input, where the precision needs it.
+        ranges: what the outputs of layers lie between, by layer in the graph's order, where training has settled it;
+            for int8, in place of what calibration finds.
         twin: make the float32 file as well.
         packages: whose layers the model has beside Keras's own, see `Graph.packages`.
         timeout: seconds until the child is stopped.
@@ -185,8 +97,9 @@ def convert_in_child(
             for number, array in enumerate(arrays):
                 np.save(folder / f"{kind}-{number}.npy", array, allow_pickle=False)
         asked = {"precision": precision.to_json(), "inputs": len(samples), "twin": twin, "packages": list(packages)}
+        asked["ranges"] = {name: list(pair) for name, pair in (ranges or {}).items()}
         child.request.write_text(json.dumps(asked))
-        child.run(meanwhile, timeout, memory_limit or _usable_memory())
+        child.run(meanwhile, timeout, memory_limit)
         answer = json.loads((folder / "answer.json").read_text())
         return Conversion(
             content=(folder / "model.tflite").read_bytes(),
@@ -196,73 +109,3 @@ def convert_in_child(
             bridge_difference=answer["bridge_difference"],
             twin=(folder / "twin.tflite").read_bytes() if twin else None,
         )
-
-
-def _wait(child: subprocess.Popen[bytes], folder: Path, timeout: float, memory_limit: int) -> None:
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            child.wait(_LOOK)
-            return
-        except subprocess.TimeoutExpired:
-            pass
-        if time.monotonic() > deadline:
-            child.kill()
-            raise ExportError(
-                f"The conversion did not end within {timeout:g} s{_stage(folder)} and was stopped. "
-                "Allow more time or take a smaller model."
-            )
-        used = _resident(child.pid)
-        if used > memory_limit:
-            child.kill()
-            raise ExportError(
-                f"The conversion took {used / 1e9:.1f} GB of memory{_stage(folder)}, which is more than the "
-                f"{memory_limit / 1e9:.1f} GB it may have, and was stopped. Allow more memory or take a smaller model."
-            )
-
-
-def _resident(pid: int) -> int:
-    """Bytes of a process's memory; 0 where the system does not say or the process is gone."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _usable_memory() -> int:
-    return int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-
-
-def _stage(folder: Path) -> str:
-    """What the child was doing, if it came to say it."""
-    file = folder / "stage"
-    return f" while {file.read_text()}" if file.exists() else ""
-
-
-def _how(status: int) -> str:
-    if status >= 0:
-        return f"exit status {status}"
-    name = _signal_name(-status)
-    # The system kills so when memory runs out.
-    return f"signal {name}{' (out of memory, most likely)' if name == 'SIGKILL' else ''}"
-
-
-def _environment(base: Mapping[str, str]) -> dict[str, str]:
-    """The parent's environment with what the child needs; TF-MOT's switch to Keras 2 must not reach it."""
-    return {key: value for key, value in base.items() if key != "TF_USE_LEGACY_KERAS"} | _ENVIRONMENT
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)
-
-
-def _last_line(text: str) -> str:
-    """The last line that says something: an exception's own line where there is one."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith(_NOISE) and not line.startswith("File ")]
-    errors = [line for line in lines if line.split(":")[0].endswith(("Error", "Exception"))]
-    return (errors or lines or [""])[-1][:300].rstrip(".")

@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kzoo.compression import compress
     from kzoo.errors import (
         DataError,
         ExportError,
@@ -35,6 +36,7 @@ _HOMES = {
     "Run": "kzoo.run",
     "benchmark": "kzoo.export",
     "check": "kzoo.export",
+    "compress": "kzoo.compression",
     "create_model": "kzoo.zoo",
     "evaluate": "kzoo.evaluation.measure",
     "export_model": "kzoo.exporting",
@@ -66,6 +68,7 @@ __all__ = [
     "__version__",
     "benchmark",
     "check",
+    "compress",
     "create_model",
     "evaluate",
     "export_model",

@@ -149,13 +149,15 @@ def export_model(
     else:
         samples_of = _from_pairs if opened.comparison else _from_dataset
         samples = samples_of(opened, opened.dataset(data), calibration_samples, seed)
+    learned = _learned(opened) if quantize == "int8" else {}
     result = export.export_model(
         model,
         file,
         quantize=quantize,
         io=place.io if io is None and quantize in ("int8", "int16x8") else io,
-        per_tensor=per_tensor,
+        per_tensor=per_tensor or learned.get("per_tensor"),
         keep_float=keep_float,
+        ranges=learned.get("ranges"),
         logits=logits,
         target=place.runtime,
         min_runtime=min_runtime,
@@ -283,6 +285,12 @@ def _from_pairs(opened: Source, dataset: Dataset, calibration_samples: int, seed
         description=f"{opened.model.name} for pairs of {dataset.name}",
         version=opened.run.path.name if opened.run is not None else "",
     )
+
+
+def _learned(opened: Source | None) -> dict[str, Any]:
+    """What quantisation-aware training has settled of a run's int8 file."""
+    facts = opened.run.info.compression if opened is not None and opened.run is not None else None
+    return {"ranges": facts.ranges, "per_tensor": facts.per_tensor} if facts is not None and facts.ranges else {}
 
 
 def _default_path(opened: Source | None, source: Any, quantize: str) -> Path:

@@ -15,6 +15,7 @@ from kzoo.data import InputSpec
 from kzoo.errors import RecipeError, RunError
 from kzoo.evaluation.metrics import Metrics
 from kzoo.evaluation.similarity import SimilarityMetrics
+from kzoo.export.precision import PerTensor
 from kzoo.files import write_json, write_text
 from kzoo.recipes import Recipe, dump_recipe, load_recipe
 
@@ -47,6 +48,28 @@ class DataFacts(BaseModel):
     skipped: int
 
 
+class CompressionFacts(BaseModel):
+    """What compression came to, counted in the final weights."""
+
+    model_config = ConfigDict(frozen=True)
+
+    methods: tuple[str, ...]
+    # Layers that were compressed.
+    layers: tuple[str, ...] = ()
+    # Share of zeros in their kernels, and in those of the whole model.
+    sparsity: float
+    total_sparsity: float
+    # Different values in the kernel of these layers that has most of them.
+    unique: int
+    # The parent's, for comparison.
+    parent_accuracy: float | None = None
+    parent_parameters: int
+    parent_macs: int
+    # Of quantisation-aware training: what the int8 file is made with.
+    per_tensor: PerTensor = "none"
+    ranges: dict[str, tuple[float, float]] = {}
+
+
 class RunInfo(BaseModel):
     """The content of `run.json`."""
 
@@ -75,6 +98,8 @@ class RunInfo(BaseModel):
     threshold: float | None = None
     # Of the training part of all epochs, as history.csv has them.
     seconds: float = 0.0
+    # Of a run that kzoo compress made.
+    compression: CompressionFacts | None = None
     # Headline figures by split and name, as {"test": {"accuracy": 0.98}}.
     metrics: dict[str, dict[str, float]] = {}
 

@@ -18,6 +18,7 @@ from kzoo.errors import KzooError
 from .benchmark import benchmark
 from .catalog import list_models
 from .check import check
+from .compress import compress
 from .data import data
 from .deploy import export
 from .evaluate import evaluate, predict
@@ -98,7 +99,7 @@ def cli(debug: bool) -> None:
         os.environ.setdefault(name, value)
 
 
-for command in (list_models, info, train, evaluate, predict, export, check, benchmark, data):
+for command in (list_models, info, train, compress, evaluate, predict, export, check, benchmark, data):
     cli.add_command(command)
 
 

@@ -10,6 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from kzoo.export.compression.settings import PruneSettings
+from kzoo.export.precision import PerTensor
+
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
@@ -294,6 +297,36 @@ class SimilaritySection(Section):
     margin: Annotated[float, Field(gt=0.0, lt=4.0)] = 1.0
 
 
+class CompressionSection(Section):
+    """What `kzoo compress` did, in this order: each step fine-tunes for the recipe's epochs."""
+
+    # Share of the multiply–adds that go with whole filters.
+    filters: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    # Share of the squared singular values that the factors of a kernel keep.
+    low_rank: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    prune: PruneSettings | None = None
+    # Values that the weights of a kernel share.
+    clusters: Annotated[int, Field(ge=2)] | None = None
+    # Quantisation-aware training.
+    quantize: bool = False
+    # Of the int8 file: which layers' kernels have one step; see `kzoo.export.Precision`.
+    per_tensor: PerTensor = "none"
+    # The first layer and the last ones are compressed, too.
+    all_layers: bool = False
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Short names of what is done, in order."""
+        chosen = {
+            "filters": self.filters,
+            "lowrank": self.low_rank,
+            "prune": self.prune,
+            "cluster": self.clusters,
+            "qat": self.quantize or None,
+        }
+        return tuple(name for name, value in chosen.items() if value is not None)
+
+
 class Recipe(Section):
     """A whole recipe; see each section."""
 
@@ -310,6 +343,8 @@ class Recipe(Section):
     # None: the section's defaults where the model compares two samples.
     similarity: SimilaritySection | None = None
     transfer: TransferSection | None = None
+    # Of a run that kzoo compress made.
+    compression: CompressionSection | None = None
     epochs: Annotated[int, Field(ge=1)] = 30
     batch_size: Annotated[int, Field(ge=1)] = 64
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -114,7 +114,7 @@ def train(
         path = Path(out) if out else next_free(RUNS, plan.name)
         check_space(plan, path)
         run = create_run(path, plan.info(), plan.recipe, force=force)
-    with _recorded_end(run):
+    with recorded_end(run):
         for line in describe(plan):
             reporter.line(line)
         fit_run(run, plan, reporter)
@@ -245,12 +245,12 @@ def _warmup(plan: Plan, phase: Phase, order: EpochOrder) -> list[keras.callbacks
 
 
 @contextlib.contextmanager
-def _recorded_end(run: Run) -> Iterator[None]:
+def recorded_end(run: Run) -> Iterator[None]:
     """Write into `run.json` how training ended, unless it was killed."""
     try:
         yield
     except KeyboardInterrupt as error:
-        error.add_note(f"Continue with: {_resume_command(run)}")
+        error.add_note(_how_to_go_on(run))
         _record_end(run, "interrupted")
         raise
     except Exception as error:
@@ -260,8 +260,7 @@ def _recorded_end(run: Run) -> Iterator[None]:
         if isinstance(error, OSError) or (exhausted and os.strerror(errno.ENOSPC) in str(error)):
             reason = os.strerror(getattr(error, "errno", None) or errno.ENOSPC)
             raise TrainingError(
-                f"Cannot write {run.path}: {reason}. What was complete before is kept. "
-                f"Make room, then continue with: {_resume_command(run)}"
+                f"Cannot write {run.path}: {reason}. What was complete before is kept. Make room. {_how_to_go_on(run)}"
             ) from error
         if isinstance(error, MemoryError) or exhausted:
             raise TrainingError(
@@ -277,8 +276,11 @@ def _record_end(run: Run, status: str) -> None:
         run.update(status=status, epochs=len(run.history()))
 
 
-def _resume_command(run: Run) -> str:
-    return f"kzoo train {run.info.model} --resume --out {shlex.quote(str(run.path))}"
+def _how_to_go_on(run: Run) -> str:
+    path = shlex.quote(str(run.path))
+    if run.recipe.compression is not None:
+        return f"Compress anew with: kzoo compress {run.info.parent} --force --out {path} and the same options"
+    return f"Continue with: kzoo train {run.info.model} --resume --out {path}"
 
 
 def _unfinished(model: str, out: Path | None, source: str) -> Run:

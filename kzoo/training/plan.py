@@ -48,6 +48,23 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
+class Start:
+    """A trained model to go on with, as it is.
+
+    Attributes:
+        model: It.
+        arguments: What its factory was called with.
+        input: What it takes.
+        classes: That it knows.
+    """
+
+    model: keras.Model
+    arguments: dict[str, Any]
+    input: InputSpec
+    classes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """A run that could begin now.
 
@@ -173,12 +190,13 @@ def resolve_recipe(
     return load_recipe(recipe, model=model, overrides=chosen)
 
 
-def make_plan(recipe: Recipe, data: Any = None) -> Plan:
+def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> Plan:
     """Open the data, build the model and check that everything fits.
 
     Args:
         recipe: A resolved recipe.
         data: Arrays to train on in place of what the recipe names.
+        start: The model to train, in place of a new one; it may be no longer as its factory makes it.
 
     Raises:
         KzooError: Something does not fit; nothing has been written.
@@ -192,7 +210,7 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
         # The weights mean something only behind their own preprocessing: the recipe says which that is.
         chosen = {**published.architecture, **recipe.model.arguments}
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"arguments": chosen})})
-    parent = _parent_input(recipe)
+    parent = _parent_input(recipe) if start is None else start.input
     dataset = open_dataset(
         recipe.data.source if data is None else data,
         kind=cast("tuple[Kind, ...]", record.kinds),
@@ -216,10 +234,16 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
     if recipe.regularisation.dropout is not None:
         arguments["dropout"] = recipe.regularisation.dropout
     layers = build_augmentation(recipe.augmentation, dataset.input)
-    model = _build(recipe.model.name, arguments)
-    transfer = None if recipe.transfer is None else _transfer(recipe.transfer.weights, model, dataset, published)
-    if transfer is None:
-        standardise(model, dataset.train)
+    transfer = None
+    if start is not None:
+        _check_start(start, dataset)
+        model, arguments = start.model, start.arguments
+    else:
+        model = _build(recipe.model.name, arguments)
+        if recipe.transfer is not None:
+            transfer = _transfer(recipe.transfer.weights, model, dataset, published)
+        else:
+            standardise(model, dataset.train)
     plan = Plan(
         recipe=recipe,
         dataset=dataset,
@@ -234,6 +258,15 @@ def make_plan(recipe: Recipe, data: Any = None) -> Plan:
     # Names of classes are checked while nothing has been written.
     plan.class_weights()
     return plan
+
+
+def _check_start(start: Start, dataset: Dataset) -> None:
+    """Make sure that the data are such as the model was trained on."""
+    if dataset.input != start.input or dataset.classes != start.classes:
+        raise DataError(
+            f"Expected data of input {start.input.shape} and {len(start.classes)} classes as the model knows, received "
+            f"{dataset.input.shape} and {len(dataset.classes)} from {dataset.name}. Name the data it was trained on."
+        )
 
 
 def _parent_input(recipe: Recipe) -> InputSpec | None:

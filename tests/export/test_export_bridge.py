@@ -244,12 +244,12 @@ def test_every_weight_comes_back(build: Callable[[], keras.Model]) -> None:
     graph = read_graph(model)
     rebuilt = build_bridge(graph)
     before = model.get_weights()
-    return_weights(graph, rebuilt)
+    return_weights(graph, {layer.name: layer.get_weights() for layer in rebuilt.layers})
     for mine, theirs in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     for variable in rebuilt.trainable_variables:
         variable.assign(variable + 1.0)
-    return_weights(graph, rebuilt)
+    return_weights(graph, {layer.name: layer.get_weights() for layer in rebuilt.layers})
     for layer in {id(call.layer): call.layer for _, call in graph.numbered_calls() if call.layer.weights}.values():
         # What tf_keras lacks is computed by the Keras layer itself: its weights are constants there.
         change = float(hasattr(tf_keras.layers, layer.kind))

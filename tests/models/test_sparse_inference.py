@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -67,10 +66,6 @@ def test_without_the_classifier_the_features_are_the_same() -> None:
     np.testing.assert_allclose(sparse.predict_on_batch(images), plain.predict_on_batch(images), atol=1e-6)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow_model_optimization") is None,
-    reason="needs TF-MOT: pip install tensorflow-model-optimization",
-)
 def test_tfmot_prunes_these_models_for_latency() -> None:
     sparse = [(name, {**arguments, "sparse_inference": True}) for name, arguments in CASES]
     refused = [("mobilenet_v1_025_96", {}), ("mobilenet_v3_small", {"sparse_inference": True})]

@@ -1,0 +1,145 @@
+"""Magnitude pruning of a bridged model with TF-MOT (Zhu and Gupta 2017, arXiv 1710.01878)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow_model_optimization as tfmot
+from tensorflow_model_optimization.python.core.sparsity.keras.pruning_policy import PruneForLatencyOnXNNPack
+
+from kzoo.errors import ExportError
+
+from ..bridge import build_bridge
+from ..graph import Graph, GraphLayer
+from .kernels import kernel_places, layers_with_kernels
+from .settings import PruneSettings
+from .wrapping import Wrapping
+
+#: Share of the steps after which the target is reached; the others let the rest of the weights make up for it.
+_RAMP = 0.6
+#: Masks are drawn so often on the way there: finding a threshold sorts all weights.
+_UPDATES = 50
+#: A layer keeps at least this share of its weights when layers share one target.
+_KEPT = 0.02
+
+
+class Pruner(Wrapping):
+    """Wraps layers so that training makes them sparse.
+
+    Args:
+        settings: what was asked for.
+        targets: sparsity by layer, see `prune_targets`.
+        steps: of the whole training; the schedule follows from it.
+    """
+
+    def __init__(self, settings: PruneSettings, targets: Mapping[str, float], steps: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.targets = targets
+        self.steps = steps
+        self.callbacks = [tfmot.sparsity.keras.UpdatePruningStep()]
+
+    @property
+    def last_update(self) -> int:
+        """The step, from 1, at which the masks are drawn for the last time."""
+        return self._begin_and_end()[1]
+
+    def wrap(self, layer: Any, source: GraphLayer) -> Any:
+        """See `Wrapping`."""
+        if source.name not in self.targets:
+            return layer
+        kernels = [self.variables[source.name][place] for place in kernel_places(source)]
+        # TF-MOT asks a layer so for its kernels where its own list of layers does not have it, or not all of them.
+        layer.get_prunable_weights = lambda: kernels
+        pattern: dict[str, Any] = {}
+        if self.settings.pattern == "2:4":
+            pattern["sparsity_m_by_n"] = (2, 4)
+        elif self.settings.pattern == "block":
+            pattern["block_size"] = self.settings.block
+        return tfmot.sparsity.keras.prune_low_magnitude(layer, self._schedule(self.targets[source.name]), **pattern)
+
+    def _begin_and_end(self) -> tuple[int, int, int]:
+        """First and last step at which masks are drawn, and the steps between two of them."""
+        span = max(0, math.ceil(self.steps * _RAMP) - 1)
+        every = max(1, span // _UPDATES)
+        return 1, 1 + span // every * every, every
+
+    def _schedule(self, sparsity: float) -> Any:
+        begin, end, every = self._begin_and_end()
+        schedules = tfmot.sparsity.keras
+        if self.settings.schedule == "constant" or end == begin:
+            # The masks are drawn anew as the weights move, up to the same step.
+            return schedules.ConstantSparsity(sparsity, begin, max(end, begin), every)
+        return schedules.PolynomialDecay(
+            initial_sparsity=0.0, final_sparsity=sparsity, begin_step=begin, end_step=end, frequency=every
+        )
+
+
+def prune_targets(graph: Graph, settings: PruneSettings, layers: list[str]) -> dict[str, float]:
+    """Give the sparsity of each layer.
+
+    Args:
+        graph: the model's.
+        settings: what was asked for.
+        layers: that may be pruned.
+
+    Raises:
+        ExportError: no layer of these can be pruned so.
+    """
+    if settings.pattern == "xnnpack":
+        layers = [name for name in _for_xnnpack(graph) if name in layers]
+    if settings.pattern == "block":
+        layers = [layer.name for layer in _of(graph, layers) if all(k.ndim == 2 for k in _kernels(layer))]
+    if not layers:
+        kinds = {
+            "xnnpack": "1×1 convolutions",
+            "block": "dense and recurrent layers",
+        }.get(settings.pattern, "convolutions, dense, recurrent or attention layers between the first and the last")
+        raise ExportError(
+            f"Expected a model with {kinds} to prune. Received: one with none. "
+            "Choose another pattern, or another model."
+        )
+    if settings.scope == "layer" or settings.pattern == "2:4":
+        return dict.fromkeys(layers, settings.sparsity)
+    return _ranked_together(_of(graph, layers), settings.sparsity)
+
+
+def _ranked_together(layers: list[GraphLayer], sparsity: float) -> dict[str, float]:
+    """Shares of each layer among the smallest weights of all, each measured by its layer's spread."""
+    sizes = [np.concatenate([np.abs(kernel).ravel() for kernel in _kernels(layer)]) for layer in layers]
+    scaled = [size / max(float(size.std()), 1e-12) for size in sizes]
+    total = sum(each.size for each in scaled)
+    caps = [each.size - max(1, math.ceil(_KEPT * each.size)) for each in scaled]
+    wanted = min(round(sparsity * total), sum(caps))
+    ordered = np.sort(np.concatenate([np.sort(each)[:cap] for each, cap in zip(scaled, caps, strict=True)]))
+    threshold = ordered[max(wanted - 1, 0)]
+    return {
+        layer.name: min(int(np.count_nonzero(each <= threshold)), cap) / each.size
+        for layer, each, cap in zip(layers, scaled, caps, strict=True)
+    }
+
+
+def _for_xnnpack(graph: Graph) -> list[str]:
+    """Layers that XNNPACK computes sparsely, if the model as a whole has the shape for it."""
+    policy = PruneForLatencyOnXNNPack()
+    bridged = build_bridge(graph)
+    try:
+        policy.ensure_model_supports_pruning(bridged)
+    except ValueError as error:
+        raise ExportError(
+            f"Expected a model in the shape of XNNPACK's sparse kernels for the pattern xnnpack. Received: one of "
+            f"another, as TF-MOT says: {str(error).splitlines()[0].rstrip('.')}. Train one with "
+            f"--set model.arguments.sparse_inference=true, or choose another pattern."
+        ) from error
+    return [layer.name for layer in bridged.layers if policy.allow_pruning(layer)]
+
+
+def _of(graph: Graph, names: list[str]) -> list[GraphLayer]:
+    return [layer for layer in layers_with_kernels(graph) if layer.name in names]
+
+
+def _kernels(layer: GraphLayer) -> list[np.ndarray]:
+    return [layer.weights[place] for place in kernel_places(layer)]

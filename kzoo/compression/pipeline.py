@@ -1,0 +1,290 @@
+"""A run in, a smaller run out, with what was promised counted in its weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kzoo.data import ARRAYS
+from kzoo.errors import RunError, TrainingError, UsageError
+from kzoo.evaluation.finish import finish_run
+from kzoo.export.child_process import ChildProcess
+from kzoo.export.compression.kernels import count_kernels, sparsity_of
+from kzoo.export.compression.settings import PruneSettings
+from kzoo.files import atomic_path
+from kzoo.recipes import Recipe, load_recipe
+from kzoo.recipes.schema import CompressionSection
+from kzoo.run import HISTORY, MODEL, RECIPE, CompressionFacts, Run, RunInfo, check_free, create_run, next_free
+from kzoo.training.fit import RUNS, recorded_end
+from kzoo.training.plan import Plan, Start, check_space, make_plan
+from kzoo.training.reporter import LogReporter, Reporter
+
+from ._child import ANSWER, PROGRESS, RESULT
+
+_COMMAND = (sys.executable, "-P", "-m", "kzoo.compression._child")
+#: A trained model moves a little, with the rates that it ended with.
+RATE_FACTOR = 0.1
+_SHARE_OF_EPOCHS = 1 / 3
+#: Seconds between two looks for what the child says.
+_LOOK = 0.1
+_NO_LIMIT = 30 * 24 * 3600.0
+_IN_CHILD = frozenset({"prune", "cluster", "qat"})
+
+
+def compress(
+    run: Run | str | Path,
+    *,
+    prune: float | PruneSettings | None = None,
+    cluster: int | None = None,
+    qat: bool = False,
+    per_tensor: str = "none",
+    all_layers: bool = False,
+    data: Any = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Make a smaller model of a run, fine-tuned on the run's own data.
+
+    The methods are applied in the order of the arguments, each with its own fine-tuning, and each keeps what the ones
+    before it have reached.
+
+    Args:
+        run: A finished run of a classifier.
+        prune: Share of zeros in the kernels, as 0.5, or `PruneSettings` for more.
+        cluster: Number of values that the weights of a kernel share.
+        qat: Train with the rounding of an int8 file; `kzoo.export_model(run, quantize="int8")` takes its ranges.
+        per_tensor: Of that file: which layers' kernels have one step, `"none"`, `"dense"` or `"all"`. Clustered
+            kernels need `"all"`, and get it.
+        all_layers: Compress the first layer and the last ones, too, which lose most.
+        data: Arrays `(x, y)` where the run was trained on arrays. Default: the data of the run.
+        epochs: Of fine-tuning for each method. Default: a third of the run's.
+        batch_size: Default: the run's.
+        settings: Any other value of the fine-tuning's recipe by dotted key. Default: the run's own recipe with a tenth
+            of its learning rate, falling along a cosine.
+        out: The new run's directory. Default: `runs/MODEL.DATASET-METHODS-N`.
+        force: Replace a run that stands at `out`.
+        reporter: Where progress goes. Default: INFO records of the logger `kzoo`.
+
+    Returns:
+        The new run, evaluated on the test split; `run.info.compression` says what was reached.
+
+    Raises:
+        KzooError: What was asked for cannot be done, or was not reached; the message says what to do.
+
+    Example:
+        >>> smaller = kzoo.compress("runs/resnet8.cifar10-1", prune=0.5, qat=True)  # doctest: +SKIP
+    """
+    section = _section(
+        prune=PruneSettings(prune) if isinstance(prune, int | float) else prune,
+        clusters=cluster,
+        quantize=qat,
+        per_tensor=per_tensor,
+        all_layers=all_layers,
+    )
+    parent = run if isinstance(run, Run) else Run(run)
+    check_parent(parent, section)
+    reporter = reporter or LogReporter()
+    recipe = _recipe(parent, section, {"epochs": epochs, "batch_size": batch_size, **(settings or {})})
+    if out is not None:
+        check_free(Path(out), force=force)
+    info = parent.info
+    plan = make_plan(recipe, data, Start(parent.model, info.arguments, info.input, info.classes))
+    if data is None and plan.dataset.fingerprint != info.data.fingerprint:
+        raise RunError(
+            f"Expected the data that {parent.path} was trained on, received {info.data.source} with other content. "
+            f"Restore it, or train anew."
+        )
+    path = Path(out) if out else next_free(RUNS, f"{plan.name}-{'-'.join(section.methods)}")
+    check_space(plan, path)
+    made = create_run(path, _info(parent, plan), recipe, force=force)
+    with recorded_end(made):
+        reporter.line(
+            f"model  {parent.path}: {info.parameters:,} parameters, "
+            f"{' → '.join(section.methods)}, {recipe.epochs} epochs each"
+        )
+        answer = _in_child(made, parent.path / MODEL, 0, data, reporter)
+        facts = _facts(made, parent, section, answer)
+        history = made.history()
+        made.update(
+            compression=facts,
+            best_epoch=answer["best_epoch"],
+            epochs=len(history),
+            seconds=round(sum(row["seconds"] for row in history), 1),
+        )
+        finish_run(made, made.model, plan.dataset)
+    return made
+
+
+def _section(**asked: Any) -> CompressionSection:
+    """Check what is asked for as far as it is wrong for every model."""
+    clusters = asked["clusters"]
+    if clusters is not None and (not isinstance(clusters, int) or clusters < 2):
+        raise UsageError(f"Expected at least 2 clusters, received {clusters}. 16 is usual.")
+    if clusters == 2 and asked["prune"] is not None:
+        raise UsageError("Expected at least 3 clusters after pruning, one of which is zero, received 2.")
+    if clusters is not None and asked["quantize"]:
+        # With one step a channel, equal weights of different channels become different integers.
+        asked["per_tensor"] = "all"
+    if asked["per_tensor"] != "none" and not asked["quantize"]:
+        raise UsageError(
+            f"Expected --per-tensor {asked['per_tensor']} with --qat, received it alone. "
+            f"kzoo export has the same option for a file that is quantised after training."
+        )
+    section = CompressionSection(**asked)
+    if not section.methods:
+        raise UsageError(
+            "Expected a method, received none. Choose --prune, --cluster or --qat, or several of them together."
+        )
+    return section
+
+
+def check_parent(parent: Run, section: CompressionSection) -> None:
+    """Make sure that a run can be compressed.
+
+    Raises:
+        UsageError: It is no classifier, or what is asked would undo what was done to it.
+        RunError: Its training has not ended.
+    """
+    info = parent.info
+    if info.task not in ("image", "sequence", "text"):
+        raise UsageError(f"Expected a run of a classifier, received {parent.path}, a run of {info.model}: {info.task}.")
+    if info.status != "done":
+        raise RunError(f"Expected a finished run, received {parent.path} (status {info.status}). Finish its training.")
+    done = info.compression
+    if done is None:
+        return
+    again = [name for name in ("cluster", "qat") if name in done.methods]
+    if again:
+        raise UsageError(
+            f"Expected a run without {' and '.join(again)}, received {parent.path}: further training would undo it. "
+            f"Ask for all methods at once, on {info.parent}."
+        )
+    if "prune" in done.methods and section.prune is None:
+        raise UsageError(
+            f"Expected --prune, too, received {parent.path}, which is pruned: without it, its zeros would be lost. "
+            f"Ask for all methods at once, on {info.parent}."
+        )
+
+
+def _recipe(parent: Run, section: CompressionSection, overrides: Mapping[str, Any]) -> Recipe:
+    """The parent's recipe as fine-tuning takes it, with the user's values over it."""
+    before = parent.recipe
+    changes: dict[str, Any] = {
+        "transfer": None,
+        "schedule": {"name": "cosine"},
+        "optimizer.learning_rate": before.optimizer.learning_rate * RATE_FACTOR,
+        "optimizer.ema": None,
+        "optimizer.accumulation": 1,
+        "callbacks.early_stopping": None,
+        "epochs": max(1, math.ceil(before.epochs * _SHARE_OF_EPOCHS)),
+        "precision": "float32",
+        **{key: value for key, value in overrides.items() if value is not None},
+        "compression": section.model_dump(mode="json"),
+    }
+    if changes.get("seed", before.seed) != before.seed:
+        raise UsageError("Expected the run's own seed, received another: it decides what the run has not been shown.")
+    for key in ("optimizer.ema", "optimizer.accumulation", "transfer"):
+        if overrides.get(key) is not None:
+            raise UsageError(f"Expected no {key}, received one: compression trains without it.")
+    return load_recipe(parent.path / RECIPE, overrides=changes)
+
+
+def _info(parent: Run, plan: Plan) -> RunInfo:
+    return plan.info().model_copy(update={"parent": str(parent.path), "threshold": parent.info.threshold})
+
+
+def _in_child(made: Run, model: Path, epochs_before: int, data: Any, reporter: Reporter) -> dict[str, Any]:
+    """Run the stages that need TF-MOT; the result's weights are in the run afterwards."""
+    child = ChildProcess(
+        _COMMAND,
+        name="compression",
+        work="compression",
+        outcome=f"What it had reached is in {made.path / HISTORY}.",
+        environment={"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    with child:
+        asked: dict[str, Any] = {
+            "run": str(made.path.absolute()),
+            "model": str(model.absolute()),
+            "epochs_before": epochs_before,
+            "live": reporter.wants_status(),
+            "data": None,
+        }
+        if made.info.data.source == ARRAYS:
+            if not (isinstance(data, tuple) and len(data) == 2):
+                raise UsageError("Expected the arrays (x, y) that the run was trained on, received none.")
+            asked["data"] = str(child.folder / "data.npz")
+            np.savez(asked["data"], x=np.asarray(data[0]), y=np.asarray(data[1]))
+        child.request.write_text(json.dumps(asked))
+        child.run(lambda: _follow(child, reporter), timeout=_NO_LIMIT)
+        with atomic_path(made.path / MODEL) as file:
+            file.write_bytes((child.folder / RESULT).read_bytes())
+        answer: dict[str, Any] = json.loads((child.folder / ANSWER).read_text())
+    return answer
+
+
+def _follow(child: ChildProcess, reporter: Reporter) -> None:
+    """Hand on what the child says until it ends."""
+    told, rest = 0, b""
+    file = child.folder / PROGRESS
+    ended = False
+    while not ended:
+        ended = child.ended_within(_LOOK)
+        if not file.exists():
+            continue
+        with file.open("rb") as stream:
+            stream.seek(told)
+            rest += stream.read()
+            told = stream.tell()
+        *lines, rest = rest.split(b"\n")
+        for line in lines:
+            kind, text = json.loads(line)
+            (reporter.line if kind == "line" else reporter.status)(text)
+
+
+def _facts(made: Run, parent: Run, section: CompressionSection, answer: Mapping[str, Any]) -> CompressionFacts:
+    """Count what was reached.
+
+    Raises:
+        TrainingError: It is not what was asked for.
+    """
+    model: keras.Model = made.model
+    counts = {each.layer: each for each in count_kernels(model)}
+    chosen = [counts[name] for name in answer["layers"]]
+    for name, target in answer["targets"].items():
+        count = counts[name]
+        # TF-MOT keeps the rounded number of weights of each kernel, and at least one.
+        if count.zeros < math.floor(target * count.size) - 2:
+            raise TrainingError(
+                f"Expected {100 * target:.1f} % zeros in layer {name}, received {100 * count.sparsity:.1f} %. "
+                f"Give it more steps: --epochs, or a smaller --batch-size."
+            )
+    clusters = section.clusters
+    for count in chosen if clusters is not None else ():
+        if count.unique > max(clusters or 0, 1) and count.size > (clusters or 0):
+            raise TrainingError(
+                f"Expected {clusters} values in layer {count.layer}, received {count.unique}. Take another number."
+            )
+    return CompressionFacts(
+        methods=section.methods,
+        layers=tuple(answer["layers"]),
+        sparsity=sparsity_of(chosen),
+        total_sparsity=sparsity_of(counts.values()),
+        unique=max((count.unique for count in chosen), default=0),
+        parent_accuracy=parent.info.metrics.get("test", {}).get("accuracy"),
+        parent_parameters=parent.info.parameters,
+        parent_macs=parent.info.macs,
+        per_tensor=section.per_tensor,
+        ranges=answer["ranges"],
+    )

@@ -1,0 +1,138 @@
+"""Fine-tuning with TF-MOT, one stage after the other. It imports TensorFlow and TF-MOT: it is for the child process."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from kzoo.export.bridge import build_bridge, return_weights
+from kzoo.export.compression.batch_norm import FoldedNormalization, fold_batch_norm
+from kzoo.export.compression.clustering import Clusterer
+from kzoo.export.compression.kernels import choose_layers
+from kzoo.export.compression.pruning import Pruner, prune_targets
+from kzoo.export.compression.quantization import QuantizationTrainer, cover
+from kzoo.export.compression.wrapping import Wrapping
+from kzoo.export.graph import Graph, read_graph
+from kzoo.recipes.schema import CompressionSection
+from kzoo.training.reporter import Reporter
+
+from .finetune import FineTuning
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What the stages came to, beside the weights that are in the model.
+
+    Attributes:
+        layers: that were compressed.
+        targets: sparsity of each layer that was pruned.
+        ranges: of outputs, where training for integers has settled them.
+        best_epoch: of the last stage, counted over the whole run from 1.
+    """
+
+    layers: list[str] = dataclasses.field(default_factory=list)
+    targets: dict[str, float] = dataclasses.field(default_factory=dict)
+    ranges: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    best_epoch: int | None = None
+
+
+def run_stages(model: keras.Model, section: CompressionSection, tuning: FineTuning, reporter: Reporter) -> Outcome:
+    """Prune, cluster and train for integers, as far as it is asked; the model's weights are those of the last stage.
+
+    Args:
+        model: Changed in place.
+        section: What is asked.
+        tuning: How each stage trains.
+        reporter: Where it is said what each stage does.
+
+    Raises:
+        ExportError: The model has nothing that can be compressed so.
+    """
+    outcome = Outcome()
+    for name, stage in (("prune", _prune), ("cluster", _cluster), ("qat", _quantize)):
+        if name in section.methods:
+            stage(model, section, tuning, reporter, outcome)
+    return outcome
+
+
+def _prune(
+    model: keras.Model, section: CompressionSection, tuning: FineTuning, reporter: Reporter, outcome: Outcome
+) -> None:
+    assert section.prune is not None
+    graph = read_graph(model)
+    targets = prune_targets(graph, section.prune, choose_layers(graph, ends=section.all_layers))
+    outcome.targets, outcome.layers = targets, list(targets)
+    wrapping = Pruner(section.prune, targets, tuning.steps)
+    reporter.line(
+        f"prune  {len(targets)} layers to {100 * section.prune.sparsity:g} % zeros ({section.prune.pattern}, "
+        f"{section.prune.schedule}), complete at step {wrapping.last_update} of {tuning.steps}"
+    )
+    outcome.best_epoch = _fit(model, graph, [], wrapping, tuning, first_step=wrapping.last_update)
+
+
+def _cluster(
+    model: keras.Model, section: CompressionSection, tuning: FineTuning, reporter: Reporter, outcome: Outcome
+) -> None:
+    assert section.clusters is not None
+    graph = read_graph(model)
+    outcome.layers = outcome.layers or choose_layers(graph, ends=section.all_layers)
+    # An integer file holds folded kernels: it is those that are to have few values.
+    folded = fold_batch_norm(graph) if section.quantize else []
+    wrapping = Clusterer(section.clusters, outcome.layers, keep_zeros=bool(outcome.targets))
+    reporter.line(f"cluster {len(outcome.layers)} layers to {section.clusters} values a kernel")
+    outcome.best_epoch = _fit(model, graph, folded, wrapping, tuning)
+
+
+def _quantize(
+    model: keras.Model, section: CompressionSection, tuning: FineTuning, reporter: Reporter, outcome: Outcome
+) -> None:
+    graph = read_graph(model)
+    folded = fold_batch_norm(graph)
+    coverage = cover(graph, section.per_tensor)
+    for line in describe_coverage(coverage):
+        reporter.line(line)
+    wrapping = QuantizationTrainer(
+        coverage,
+        keep_zeros=list(outcome.targets),
+        keep_clusters=outcome.layers if section.clusters else [],
+    )
+    kept: dict[str, Any] = {}
+    outcome.best_epoch = _fit(
+        model, graph, folded, wrapping, tuning, and_keep=lambda: kept.update(ranges=wrapping.ranges())
+    )
+    outcome.ranges = kept["ranges"]
+
+
+def describe_coverage(coverage: list[Any]) -> list[str]:
+    """One line a layer that counts: what training simulates of it."""
+    width = max((len(each.layer) for each in coverage), default=0)
+    lines = []
+    for each in coverage:
+        parts = [f"kernel by {each.kernel}"] if each.kernel else []
+        parts += ["output"] if each.output else []
+        done = ", ".join(parts) or each.note or "with the next"
+        lines.append(f"qat    {each.layer:<{width}}  {each.kind:<22} {done}")
+    return lines
+
+
+def _fit(
+    model: keras.Model,
+    graph: Graph,
+    folded: list[FoldedNormalization],
+    wrapping: Wrapping,
+    tuning: FineTuning,
+    *,
+    first_step: int = 0,
+    and_keep: Callable[[], None] = lambda: None,
+) -> int:
+    """Train the wrapped graph and bring the best epoch's weights into the model; gives that epoch."""
+    bridged = build_bridge(graph, batch_size=None, wrap=wrapping)
+    best, weights = tuning.fit(bridged, wrapping, first_step=first_step, and_keep=and_keep)
+    for each in folded:
+        weights.update(each.unfolded(*weights[each.layer.name]))
+    # The graph of the model itself: the folded one knows nothing of the normalisations.
+    return_weights(read_graph(model), weights)
+    return best
