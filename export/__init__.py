@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .exporter import export_model
+    from .file_kernels import FileKernel, count_file_kernels
     from .file_macs import FileMacs, count_file_macs
     from .layer_errors import LayerError
     from .metadata import add_metadata, classifier_metadata
@@ -36,6 +37,7 @@ _HOMES = {
     "FloatOperator": "result",
     "IoType": "precision",
     "LayerError": "layer_errors",
+    "FileKernel": "file_kernels",
     "FileMacs": "file_macs",
     "LiteModel": "runtime",
     "ModelMetadata": "metadata_reader",
@@ -56,6 +58,7 @@ _HOMES = {
     "benchmark_many": "timing",
     "check": "portability",
     "classifier_metadata": "metadata",
+    "count_file_kernels": "file_kernels",
     "count_file_macs": "file_macs",
     "export_model": "exporter",
     "profile_operators": "operator_timing",
@@ -75,6 +78,7 @@ __all__ = [
     "FloatOperator",
     "IoType",
     "LayerError",
+    "FileKernel",
     "FileMacs",
     "LiteModel",
     "ModelMetadata",
@@ -95,6 +99,7 @@ __all__ = [
     "benchmark_many",
     "check",
     "classifier_metadata",
+    "count_file_kernels",
     "count_file_macs",
     "export_model",
     "profile_operators",

@@ -61,12 +61,13 @@ def fold_batch_norm(graph: Graph) -> list[FoldedNormalization]:
 
 def _takes_it(graph: Graph, value: Value, layer: GraphLayer, normalization: GraphLayer) -> bool:
     """Whether a layer can take up the normalisation of its output."""
-    known = layer.kind in _CONVOLUTIONS | _DEPTHWISE and layer.config.get("activation", "linear") == "linear"
-    channels = layer.weights[-1].shape[-1] if layer.config.get("use_bias", True) else None
-    size = normalization.weights[-1].size
-    last = layer.config.get("data_format", "channels_last") == "channels_last" and channels in (None, size)
+    if layer.kind not in _CONVOLUTIONS | _DEPTHWISE or layer.config.get("activation", "linear") != "linear":
+        return False
+    shape = layer.weights[0].shape
+    channels = shape[-1] * (shape[-2] if layer.kind in _DEPTHWISE else 1)
+    last = layer.config.get("data_format", "channels_last") == "channels_last"
     alone = len(graph.readers(value)) == 1 and not graph.is_output(value)
-    return known and last and alone and normalization.config["axis"] != 1
+    return last and alone and normalization.config["axis"] != 1 and normalization.weights[-1].size == channels
 
 
 def _fold(layer: GraphLayer, normalization: GraphLayer, had_bias: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -47,6 +47,11 @@ if TYPE_CHECKING:
     help="With --qat: layers whose kernel has one step in the int8 file. Clustered kernels always have.",
 )
 @click.option("--all-layers", is_flag=True, help="Compress the first layer and the last ones, too.")
+@click.option("--sweep", is_flag=True, help="Try many combinations: what each costs and reaches.")
+@click.option("--max-size", metavar="BYTES", help="Search for an int8 file no larger, gzipped: 100k, 1.5M.")
+@click.option("--max-drop", type=click.FloatRange(0), metavar="POINTS", help="Points of accuracy that it may lose.")
+@click.option("--max-latency", type=click.FloatRange(0, min_open=True), metavar="MS", help="Time of one run here.")
+@click.option("--max-ram", metavar="BYTES", help="Memory that a microcontroller plans for its tensors.")
 @click.option("--epochs", type=click.IntRange(1), help="Of fine-tuning for each method. Default: a third of the run's.")
 @click.option("--batch-size", type=click.IntRange(1), help="Default: the run's.")
 @click.option("--set", "settings", multiple=True, metavar="K=V", help="Any value of the fine-tuning's recipe.")
@@ -62,6 +67,11 @@ def compress(
     qat: bool,
     per_tensor: str,
     all_layers: bool,
+    sweep: bool,
+    max_size: str | None,
+    max_drop: float | None,
+    max_latency: float | None,
+    max_ram: str | None,
     epochs: int | None,
     batch_size: int | None,
     settings: tuple[str, ...],
@@ -74,6 +84,8 @@ def compress(
     kzoo compress runs/resnet8.cifar10-1 --prune 0.5
     kzoo compress runs/resnet8.cifar10-1 --cluster 16 --qat
     kzoo compress runs/resnet8.cifar10-1 --prune 0.5 --cluster 16 --qat --epochs 10
+    kzoo compress runs/resnet8.cifar10-1 --max-size 50k --max-drop 1
+    kzoo compress runs/resnet8.cifar10-1 --sweep
     """  # noqa: D301 - click wants the character, not an escape of it
     from kzoo.export.compression.settings import PruneSettings
     from kzoo.recipes import parse_setting
@@ -84,27 +96,60 @@ def compress(
     if prune is None and (schedule, pattern, scope) != ("polynomial", "unstructured", "layer"):
         raise click.UsageError("--schedule, --pattern and --scope go with --prune.")
     chosen = None if prune is None else PruneSettings(prune, schedule, pattern, scope)  # type: ignore[arg-type]
+    limits = {
+        "size": parse_bytes(max_size),
+        "drop": None if max_drop is None else max_drop / 100,
+        "latency_ms": max_latency,
+        "ram": parse_bytes(max_ram),
+    }
+    asked = {"prune": chosen, "cluster": cluster, "qat": qat}
+    searches = sweep or any(value is not None for value in limits.values())
+    methods = [f"--{name}" for name, value in asked.items() if value]
+    if sweep and any(value is not None for value in limits.values()):
+        raise click.UsageError("--sweep measures everything: leave out the limits, or leave out --sweep.")
+    if searches and (methods or force):
+        raise click.UsageError(f"A search chooses by itself: leave out {', '.join(methods) or '--force'}.")
     parent = Run(run)
     load_keras()
+    training: dict[str, Any] = {
+        "all_layers": all_layers,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "settings": overrides,
+        "out": out,
+        "reporter": TerminalReporter(),
+    }
+    if searches:
+        from kzoo.compression import Budget, search
+
+        found = search(parent, None if sweep else Budget(**limits), **training)
+        say(f"report {found.directory / 'report.html'}")
+        click.echo(found.chosen.file if found.chosen is not None else str(found.directory))
+        return
     from kzoo.compression import compress as compress_run
 
-    made = compress_run(
-        parent,
-        prune=chosen,
-        cluster=cluster,
-        qat=qat,
-        per_tensor=per_tensor,
-        all_layers=all_layers,
-        epochs=epochs,
-        batch_size=batch_size,
-        settings=overrides,
-        out=out,
-        force=force,
-        reporter=TerminalReporter(),
-    )
+    made = compress_run(parent, **asked, per_tensor=per_tensor, force=force, **training)
     for line in _summary(made):
         say(line)
     click.echo(str(made.path))
+
+
+def parse_bytes(text: str | None) -> int | None:
+    """Read `100k`, `1.5M` or `65536` as bytes, of 1000 each.
+
+    Raises:
+        click.BadParameter: It is something else.
+    """
+    if text is None:
+        return None
+    factor = {"k": 1e3, "m": 1e6}.get(text[-1:].lower(), 1.0)
+    try:
+        value = float(text[:-1] if factor > 1 else text) * factor
+    except ValueError:
+        value = 0.0
+    if not value >= 1:
+        raise click.BadParameter(f"Expected bytes as 100k or 1.5M, received {text!r}.")
+    return int(value)
 
 
 def _summary(made: Run) -> list[str]:

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .pipeline import compress
+from .search import Budget, Search, search
 
-__all__ = ["compress"]
+__all__ = ["Budget", "Search", "compress", "search"]

@@ -149,7 +149,7 @@ def _section(**asked: Any) -> CompressionSection:
     return section
 
 
-def check_parent(parent: Run, section: CompressionSection) -> None:
+def check_parent(parent: Run, section: CompressionSection | None = None) -> None:
     """Make sure that a run can be compressed.
 
     Raises:
@@ -162,7 +162,7 @@ def check_parent(parent: Run, section: CompressionSection) -> None:
     if info.status != "done":
         raise RunError(f"Expected a finished run, received {parent.path} (status {info.status}). Finish its training.")
     done = info.compression
-    if done is None:
+    if done is None or section is None:
         return
     again = [name for name in ("cluster", "qat") if name in done.methods]
     if again:

@@ -11,9 +11,10 @@ import keras
 from kzoo.export.bridge import build_bridge, return_weights
 from kzoo.export.compression.batch_norm import FoldedNormalization, fold_batch_norm
 from kzoo.export.compression.clustering import Clusterer
+from kzoo.export.compression.coverage import Coverage, cover
 from kzoo.export.compression.kernels import choose_layers
 from kzoo.export.compression.pruning import Pruner, prune_targets
-from kzoo.export.compression.quantization import QuantizationTrainer, cover
+from kzoo.export.compression.quantization import QuantizationTrainer
 from kzoo.export.compression.wrapping import Wrapping
 from kzoo.export.graph import Graph, read_graph
 from kzoo.recipes.schema import CompressionSection
@@ -106,7 +107,7 @@ def _quantize(
     outcome.ranges = kept["ranges"]
 
 
-def describe_coverage(coverage: list[Any]) -> list[str]:
+def describe_coverage(coverage: list[Coverage]) -> list[str]:
     """One line a layer that counts: what training simulates of it."""
     width = max((len(each.layer) for each in coverage), default=0)
     lines = []

@@ -104,7 +104,7 @@ def write_report(directory: Path, content: ReportContent) -> Path:
     """
     # The page shows the mistakes one by one, so that they fit a phone, and few classes as bars of its table.
     apart = {"mistakes"} if len(content.metrics.classes) > _ROWS else {"mistakes", "class_scores"}
-    return _write(directory, _drawings(content), apart, lambda pictures: _render(content, pictures))
+    return write_page(directory, _drawings(content), apart, lambda pictures: _render(content, pictures))
 
 
 def write_similarity_report(directory: Path, content: SimilarityContent) -> Path:
@@ -116,8 +116,8 @@ def write_similarity_report(directory: Path, content: SimilarityContent) -> Path
     }
     if content.history:
         drawings["curves"] = functools.partial(plots.plot_curves, content.history)
-    template = _templates().get_template("similarity.html.j2")
-    return _write(
+    template = templates().get_template("similarity.html.j2")
+    return write_page(
         directory,
         drawings,
         set(),
@@ -127,7 +127,7 @@ def write_similarity_report(directory: Path, content: SimilarityContent) -> Path
     )
 
 
-def _write(
+def write_page(
     directory: Path,
     drawings: Mapping[str, Callable[[Theme], Figure]],
     apart: set[str],
@@ -173,7 +173,7 @@ def _drawings(content: ReportContent) -> dict[str, Callable[[Theme], Figure]]:
 def _render(content: ReportContent, pictures: Mapping[str, _Picture]) -> str:
     metrics = content.metrics
     samples = content.mistakes.samples
-    template = _templates().get_template("report.html.j2")
+    template = templates().get_template("report.html.j2")
     return template.render(
         content=content,
         metrics=metrics,
@@ -191,7 +191,7 @@ def _render(content: ReportContent, pictures: Mapping[str, _Picture]) -> str:
     )
 
 
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kzoo.evaluation", package_path=""),
         autoescape=True,

@@ -1,0 +1,143 @@
+"""From a run to a smaller run: what was promised is counted in the weights, and in the int8 file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo.export import count_file_kernels
+from kzoo.export.compression.kernels import count_kernels
+from kzoo.export.compression.settings import PruneSettings
+
+# Of 269 validation and 269 test samples one point is less than three.
+POINT = 3 / 269
+
+
+@pytest.fixture(scope="module")
+def pruned_clustered_trained(trained_run, tmp_path_factory):
+    """Everything at once: prune, then cluster, then train for integers. Shared: do not change it."""
+    out = tmp_path_factory.mktemp("compressed") / "all"
+    return kzoo.compress(trained_run, prune=0.5, cluster=16, qat=True, all_layers=True, epochs=3, out=out)
+
+
+@pytest.mark.slow(60)
+def test_zeros_and_shared_values_are_in_the_model_and_in_the_int8_file(pruned_clustered_trained, trained_run, tmp_path):
+    run = pruned_clustered_trained
+    facts = run.info.compression
+    assert facts.methods == ("prune", "cluster", "qat")
+    assert facts.sparsity == pytest.approx(0.5, abs=0.01) and 2 < facts.unique <= 16
+    counts = count_kernels(keras.saving.load_model(run.path / "model.keras"), facts.layers)
+    assert all(count.sparsity == pytest.approx(0.5, abs=0.01) and count.unique <= 16 for count in counts)
+    assert run.metrics.accuracy >= trained_run.metrics.accuracy - 2 * POINT
+
+    result = kzoo.export_model(run, tmp_path / "m.tflite", quantize="int8")
+    kernels = count_file_kernels(result.path)
+    assert len(kernels) == len(facts.layers)
+    assert all(kernel.zeros / kernel.size >= 0.49 and kernel.unique <= 16 for kernel in kernels)
+    plain = kzoo.export_model(trained_run, tmp_path / "plain.tflite", quantize="int8")
+    assert plain.gzip_size > 1.3 * result.gzip_size
+    assert all(kernel.unique > 16 for kernel in count_file_kernels(plain.path) if kernel.size > 200)
+    assert kzoo.evaluate(result.path).accuracy >= trained_run.metrics.accuracy - 2 * POINT
+
+
+@pytest.mark.slow(20)
+def test_the_int8_file_has_the_ranges_that_training_settled(pruned_clustered_trained, tmp_path):
+    ranges = pruned_clustered_trained.info.compression.ranges
+    assert len(ranges) > 2 and all(lowest <= 0 < highest for lowest, highest in ranges.values())
+    result = kzoo.export_model(pruned_clustered_trained, tmp_path / "m.tflite", quantize="int8", calibration_samples=32)
+    steps = [tensor.scale for tensor in kzoo.export.read_tflite(result.path).tensors if tensor.scale]
+    for lowest, highest in ranges.values():
+        assert any(step == pytest.approx((highest - lowest) / 255, rel=0.01) for step in steps)
+
+
+@pytest.mark.slow(15)
+def test_a_run_of_six_steps_reaches_its_sparsity(trained_run, tmp_path):
+    run = kzoo.compress(trained_run, prune=0.8, epochs=2, batch_size=512, out=tmp_path / "short")
+    assert len(run.history()) == 2
+    (target,) = {0.8}
+    for count in count_kernels(run.model, run.info.compression.layers):
+        assert count.sparsity == pytest.approx(target, abs=0.01)
+    # The first and the last layer are left alone unless asked for.
+    everything = [count.layer for count in count_kernels(run.model)]
+    assert set(run.info.compression.layers) == set(everything[1:-1])
+
+
+@pytest.mark.slow(15)
+def test_of_every_four_weights_two_are_zero(trained_run, tmp_path):
+    run = kzoo.compress(trained_run, prune=PruneSettings(0.5, pattern="2:4"), epochs=1, out=tmp_path / "pattern")
+    for name in run.info.compression.layers:
+        kernel = run.model.get_layer(name).get_weights()[0]
+        # TF-MOT counts along the input channels.
+        groups = np.moveaxis(kernel, -2, -1).reshape(-1, 4)
+        assert (np.count_nonzero(groups, axis=1) <= 2).all()
+
+
+@pytest.mark.slow(20)
+def test_a_clustered_lstm_loads_where_kzoo_is_not_imported_and_leaves_this_process_as_it_was(
+    trained_sequence_run, tmp_path
+):
+    before = dict(os.environ)
+    run = kzoo.compress(trained_sequence_run, cluster=16, all_layers=True, epochs=2, out=tmp_path / "clustered")
+    assert dict(os.environ) == before
+    assert "tensorflow_model_optimization" not in sys.modules and keras.__version__.startswith("3.")
+    assert run.metrics.accuracy >= trained_sequence_run.metrics.accuracy - 2 * POINT
+    code = (
+        "import sys, keras, numpy as np; model = keras.saving.load_model(sys.argv[1]);"
+        "assert 'kzoo' not in sys.modules;"
+        "print([np.unique(w).size for w in model.get_weights() if w.ndim == 2])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, run.path / "model.keras"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    sizes = eval(done.stdout.splitlines()[-1], {})  # a list of numbers that this test printed
+    assert len(sizes) == 3 and max(sizes) <= 16
+
+
+@pytest.mark.slow(15)
+def test_arrays_are_compressed_on_arrays(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
+    y = np.arange(60) % 3
+    run = kzoo.train("cnn", data=(x, y), epochs=1, out=tmp_path / "run")
+    smaller = kzoo.compress(run, prune=0.5, data=(x, y), epochs=1, out=tmp_path / "smaller")
+    assert smaller.info.compression.sparsity == pytest.approx(0.5, abs=0.01)
+    with pytest.raises(kzoo.DataError, match="Expected the arrays of this run"):
+        kzoo.compress(run, prune=0.5, epochs=1, out=tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({}, "Expected a method, received none. Choose --prune, --cluster or --qat"),
+        ({"prune": 1.5}, "Expected a sparsity between 0 and 1"),
+        ({"prune": 0.0}, "Expected a sparsity between 0 and 1"),
+        ({"cluster": 1}, "Expected at least 2 clusters"),
+        ({"cluster": 2, "prune": 0.5}, "Expected at least 3 clusters after pruning"),
+        ({"prune": 0.5, "per_tensor": "all"}, "Expected --per-tensor all with --qat"),
+        ({"prune": 0.5, "settings": {"seed": 7}}, "Expected the run's own seed"),
+        ({"prune": 0.5, "settings": {"optimizer.ema": 0.9}}, "Expected no optimizer.ema"),
+        ({"prune": 0.5, "settings": {"optimizer.rate": 0.9}}, "Did you mean learning_rate"),
+    ],
+)
+def test_what_cannot_be_asked_costs_nothing(trained_run, tmp_path, asked, message):
+    with pytest.raises(kzoo.UsageError, match=message):
+        kzoo.compress(trained_run, **asked, out=tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_what_was_clustered_is_not_trained_again(pruned_clustered_trained, tmp_path):
+    with pytest.raises(kzoo.UsageError, match="Expected a run without cluster and qat"):
+        kzoo.compress(pruned_clustered_trained, prune=0.6, out=tmp_path / "nothing")
+
+
+@pytest.mark.slow(10)
+def test_a_pattern_that_fits_no_layer_is_one_line(trained_run, tmp_path):
+    with pytest.raises(kzoo.ExportError, match="XNNPACK"):
+        kzoo.compress(trained_run, prune=PruneSettings(0.5, pattern="xnnpack"), epochs=1, out=tmp_path / "sparse")
+    assert kzoo.Run(tmp_path / "sparse").info.status == "failed"
