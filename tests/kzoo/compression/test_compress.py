@@ -95,7 +95,7 @@ def test_a_clustered_lstm_loads_where_kzoo_is_not_imported_and_leaves_this_proce
     done = subprocess.run([sys.executable, "-c", code, run.path / "model.keras"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     sizes = eval(done.stdout.splitlines()[-1], {})  # a list of numbers that this test printed
-    assert len(sizes) == 3 and max(sizes) <= 16
+    assert len(sizes) >= 3 and max(sizes) <= 16
 
 
 @pytest.mark.slow(15)
@@ -122,7 +122,7 @@ def test_arrays_are_compressed_on_arrays(tmp_path):
         ({"prune": 0.5, "per_tensor": "all"}, "Expected --per-tensor all with --qat"),
         ({"prune": 0.5, "settings": {"seed": 7}}, "Expected the run's own seed"),
         ({"prune": 0.5, "settings": {"optimizer.ema": 0.9}}, "Expected no optimizer.ema"),
-        ({"prune": 0.5, "settings": {"optimizer.rate": 0.9}}, "Did you mean learning_rate"),
+        ({"prune": 0.5, "settings": {"optimizer.rate": 0.9}}, "unknown key .optimizer.rate."),
     ],
 )
 def test_what_cannot_be_asked_costs_nothing(trained_run, tmp_path, asked, message):
