@@ -138,7 +138,7 @@ def _as_wide(features: Any, units: int, number: int) -> Any:
     """Project feature vectors, `(batch, …, units)`, to a teacher's width where theirs is another."""
     if features.shape[-1] == units:
         return features
-    return keras.layers.Dense(units, use_bias=False, dtype="float32", name=f"projection{number}")(features)
+    return keras.layers.Dense(units, use_bias=False, dtype="float32", name=f"to_teacher{number}")(features)
 
 
 class SimilarEncoder(keras.Model):

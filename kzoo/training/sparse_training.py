@@ -226,7 +226,7 @@ def move_connections(
     pulls = np.where(remaining, -1.0, np.nan_to_num(np.abs(gradient).ravel()))
     new = remaining.copy()
     new[np.argsort(-pulls, kind="stable")[:moved]] = True
-    return tuple(each.astype(mask.dtype).reshape(mask.shape) for each in (new, new & old))
+    return new.astype(mask.dtype).reshape(mask.shape), (new & old).astype(mask.dtype).reshape(mask.shape)
 
 
 def drop_share(section: SparseTrainingSection, step: int, steps: int) -> float:
@@ -241,7 +241,8 @@ def drop_share(section: SparseTrainingSection, step: int, steps: int) -> float:
 class SparseTraining(keras.callbacks.Callback):
     """Move connections when it is time, and hold every epoch's weights against the sparsity.
 
-    Must stand after what puts averaged weights into the model and before what saves it.
+    Must stand after what puts averaged weights into the model and before what saves it. The column `density` counts
+    weights that are not zero: a new connection is until its first update, and stays so where it has no gradient.
 
     Args:
         section: The recipe's `sparse_training`.
