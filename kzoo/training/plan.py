@@ -298,8 +298,8 @@ def check_space(plan: Plan, directory: Path) -> None:
         RunError: It does not.
     """
     existing = next(parent for parent in [directory, *directory.resolve().parents] if parent.exists())
-    # Best model and its candidate; two resume points of weights, optimizer slots and average; plots and logs.
-    need = plan.model.count_params() * 4 * (2 + 2 * 4) + 20_000_000
+    # Best model and its candidate; two resume points of weights, optimizer slots, average and masks; plots and logs.
+    need = plan.model.count_params() * 4 * (2 + 2 * (5 if plan.maskable else 4)) + 20_000_000
     free = shutil.disk_usage(existing).free
     if free < need:
         raise RunError(

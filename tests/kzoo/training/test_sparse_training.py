@@ -233,11 +233,11 @@ def test_a_run_is_exactly_as_sparse_as_asked(tmp_path, digits, method):
 def test_a_run_of_six_steps_moves_and_ends_at_its_sparsity(tmp_path):
     split = open_dataset("digits").train
     data = (split.load(range(120)), split.labels[:120] % 3)
-    settings = {"sparse_training.sparsity": 0.5, "callbacks.tensorboard": False, "optimizer.ema": None}
+    settings = {"sparse_training.sparsity": 0.8, "callbacks.tensorboard": False, "optimizer.ema": None}
     run = kzoo.train("cnn", data=data, epochs=2, settings=settings, out=tmp_path / "run")
     places, masks = first_masks(run, data)
     saved = [run.model.get_weights()[place] for place in places]
-    assert sum(map(np.count_nonzero, saved)) == round(0.5 * sum(mask.size for mask in masks))
+    assert sum(map(np.count_nonzero, saved)) == round(0.2 * sum(mask.size for mask in masks))
     assert all(((kernel != 0) != (mask != 0)).any() for kernel, mask in zip(saved, masks, strict=True))
 
 
