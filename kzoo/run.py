@@ -92,6 +92,10 @@ class RunInfo(BaseModel):
     versions: dict[str, str]
     # The run, file or model that the first weights came from.
     parent: str | None = None
+    # Runs and files that were learned from.
+    teachers: tuple[str, ...] = ()
+    # Of a network that was trained sparse: share of zeros in the kernels that were, counted in the saved model.
+    sparsity: float | None = None
     epochs: int = 0
     best_epoch: int | None = None
     # Chosen on validation: how sure an early classifier must be, or how similar two samples of a class at least are.

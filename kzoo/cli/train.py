@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 @click.option(
     "--weights",
     help="What to start from: a run or .keras file of the same architecture, timm:TAG or keras.applications:imagenet.",
+)
+@click.option(
+    "--distill",
+    multiple=True,
+    metavar="TEACHER",
+    help="Learn from this run or .keras file as well as from the labels; several are averaged.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="Override the recipe.")
 @click.option("--batch-size", type=click.IntRange(1), help="Override the recipe.")
@@ -38,6 +44,7 @@ def train(
     data: str | None,
     recipe: str | None,
     weights: str | None,
+    distill: tuple[str, ...],
     epochs: int | None,
     batch_size: int | None,
     seed: int | None,
@@ -55,6 +62,8 @@ def train(
     kzoo train lstm --data words/ --set sound.kind=mfcc
     kzoo train text_cnn --data messages.csv
     kzoo train resnet8 --data cifar10 --set optimizer.learning_rate=0.05 --set augmentation.flip=horizontal
+    kzoo train resnet8 --distill runs/resnet18.digits-1 --set distillation.weight=0.7
+    kzoo train cnn --set sparse_training.method=rigl --set sparse_training.sparsity=0.9
     """  # noqa: D301 - click wants the character, not an escape of it
     from kzoo.recipes import parse_setting
     from kzoo.zoo import find_record
@@ -62,7 +71,8 @@ def train(
     # What can be wrong is found before Keras is imported.
     find_record(model)
     overrides = dict(parse_setting(setting) for setting in settings)
-    given = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "transfer.weights": weights}
+    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "transfer.weights": weights}
+    given["distillation.teachers"] = list(distill) or None
     overrides.update({key: value for key, value in given.items() if value is not None})
     if dry_run and (resume or force):
         raise click.UsageError("--dry-run goes with neither --resume nor --force.")

@@ -100,6 +100,10 @@ def _facts(run: Run, dataset: Dataset) -> list[tuple[str, str]]:
     ]
     if info.parent:
         facts.append(("Started from", info.parent))
+    if info.teachers:
+        facts.append(("Teachers", ", ".join(info.teachers)))
+    if info.sparsity is not None:
+        facts.append(("Sparsity", f"{info.sparsity:.4f} of the kernels trained sparse"))
     if info.data.skipped:
         facts.append(("Unreadable files", f"{info.data.skipped} skipped"))
     return facts

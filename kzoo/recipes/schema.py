@@ -327,6 +327,48 @@ class CompressionSection(Section):
         return tuple(name for name, value in chosen.items() if value is not None)
 
 
+class DistillationSection(Section):
+    """Learn from trained classifiers as well as from the labels (Hinton et al. 2015, arXiv 1503.02531)."""
+
+    # Run directories and `.keras` files; the softened probabilities of several are averaged.
+    teachers: Annotated[tuple[str, ...], Field(min_length=1)]
+    # What logits are divided by before the softmax of the teachers' loss.
+    temperature: Positive = 4.0
+    # Share of the teachers' loss, which is multiplied by temperature²; the rest is the labels'.
+    weight: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    # Of the squared difference between the vectors before the classifiers, beside the loss (arXiv 1412.6550); 0: none.
+    features: NotNegative = 0.0
+
+
+class SparseTrainingSection(Section):
+    """A network that is sparse from its first step to its last.
+
+    `fixed` keeps a random choice of connections. `rigl` (Evci et al. 2020, arXiv 1911.11134) moves them: now and then
+    those of the smallest weights are dropped and as many grow where the gradient is largest. First convolution,
+    classifier, depthwise kernels, embeddings, biases and normalisations stay dense and are not counted.
+    """
+
+    method: Literal["fixed", "rigl"] = "rigl"
+    # Share of weights that are zero.
+    sparsity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.8
+    # erk: small kernels stay denser (Erdős–Rényi-kernel); uniform: all alike.
+    distribution: Literal["erk", "uniform"] = "erk"
+    # Of rigl: steps between two moves. None: a fiftieth of the run's steps.
+    interval: Annotated[int, Field(ge=1)] | None = None
+    # Of rigl: share of a layer's connections that the first move changes; it falls along half a cosine.
+    drop: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
+    # Of rigl: share of the run's steps after which nothing moves any more.
+    until: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
+
+    @model_validator(mode="after")
+    def _fixed_moves_nothing(self) -> SparseTrainingSection:
+        defaults = {name: type(self).model_fields[name].default for name in ("interval", "drop", "until")}
+        chosen = [name for name, default in defaults.items() if getattr(self, name) != default]
+        if self.method == "fixed" and chosen:
+            raise ValueError(f"sparse_training.{chosen[0]} is for method rigl; leave it out or set method=rigl")
+        return self
+
+
 class Recipe(Section):
     """A whole recipe; see each section."""
 
@@ -345,6 +387,8 @@ class Recipe(Section):
     transfer: TransferSection | None = None
     # Of a run that kzoo compress made.
     compression: CompressionSection | None = None
+    distillation: DistillationSection | None = None
+    sparse_training: SparseTrainingSection | None = None
     epochs: Annotated[int, Field(ge=1)] = 30
     batch_size: Annotated[int, Field(ge=1)] = 64
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -365,4 +409,10 @@ class Recipe(Section):
                 f"transfer.head_epochs must be less than epochs, received head_epochs="
                 f"{self.transfer.head_epochs}, epochs={self.epochs}; lower the one or raise the other"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sparse_from_the_start(self) -> Recipe:
+        if self.sparse_training is not None and self.transfer is not None:
+            raise ValueError("sparse_training starts from fresh weights; leave out either it or transfer")
         return self

@@ -44,7 +44,8 @@ class BestModel(keras.callbacks.ModelCheckpoint):
         super().set_model(self.saved_model)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        self.saved_model.set_weights(self.trained_model.get_weights())
+        # What only training needs stands after the model's own weights.
+        self.saved_model.set_weights(self.trained_model.get_weights()[: len(self.saved_model.weights)])
         # Left half-written by a run that was killed in its midst.
         self.candidate.unlink(missing_ok=True)
         try:
@@ -63,11 +64,13 @@ class HistoryLog(keras.callbacks.CSVLogger):
     Args:
         file: The CSV file; rows are appended.
         samples: Training samples an epoch.
+        further: Columns after those that every run has.
     """
 
-    def __init__(self, file: Path, samples: int) -> None:
+    def __init__(self, file: Path, samples: int, further: tuple[str, ...] = ()) -> None:
         super().__init__(str(file), append=True)
         self.samples = samples
+        self.further = further
         self._started = 0.0
         self._trained: float | None = None
 
@@ -84,7 +87,7 @@ class HistoryLog(keras.callbacks.CSVLogger):
         row["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(seconds, 4)
         row["samples_per_second"] = round(self.samples / seconds, 2)
-        self.keys = list(HISTORY_FIELDS)
+        self.keys = [*HISTORY_FIELDS, *self.further]
         super().on_epoch_end(epoch + 1, row)
 
 
@@ -123,11 +126,12 @@ class Progress(keras.callbacks.Callback):
         done = self._epoch - (self._first_epoch or 0)
         left = (time.perf_counter() - self._started) / done * (self.epochs - self._epoch)
         width = len(str(self.epochs))
+        density = f"  density {values['density']:.4f}" if "density" in values else ""
         self.reporter.line(
             f"epoch {self._epoch:{width}}/{self.epochs}"
             f"  loss {values['loss']:.4f}  accuracy {values['accuracy']:.4f}"
             f"  val_loss {values['val_loss']:.4f}  val_accuracy {values['val_accuracy']:.4f}"
-            f"  {values['samples_per_second']:,.0f} samples/s  left {clock(left)}"
+            f"{density}  {values['samples_per_second']:,.0f} samples/s  left {clock(left)}"
         )
 
 

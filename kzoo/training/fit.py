@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ from kzoo.run import (
 from .backend import only_the_backend
 from .callbacks import BestModel, EpochTensorBoard, HistoryLog, Progress, StopAtNan
 from .estimate import settle_precision
-from .feed import EpochOrder, FollowEpoch, WatchedSplit, make_feed
+from .feed import EpochOrder, FollowEpoch, PythonFeed, WatchedSplit, make_feed
 from .on_device import Places, train_on_device
 from .phases import Phase, compile_for, phases_of
 from .plan import Plan, check_space, make_plan, resolve_recipe
 from .reporter import LogReporter, Reporter
 from .resume import ResumePoint, SavedPoint, find_point, truncate_history
 from .schedule import PlateauWarmUp
+from .sparse_training import SparseTraining, saved_sparsity
 
 RUNS = Path("runs")
 
@@ -52,6 +54,7 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
+    distill: str | Path | Sequence[str | Path] = (),
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -70,6 +73,8 @@ def train(
         epochs: Overrides the recipe, as do the next two.
         batch_size: Samples a step.
         seed: Of data order, augmentation, initial weights and splits.
+        distill: Trained classifiers of the same classes and input to learn from as well as from the labels: run
+            directories or `.keras` files. How much they count: `distillation` in the recipe.
         settings: Any other value of the recipe by dotted key.
         out: The run directory. Default: `runs/MODEL.DATASET-N`.
         resume: Continue an unfinished run: the one at `out`, or the last of this model and dataset.
@@ -83,7 +88,10 @@ def train(
         KzooError: What was asked for cannot be done; the message says what to do.
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
-    given = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "transfer.weights": weights and str(weights)}
+    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
+    given["transfer.weights"] = weights and str(weights)
+    teachers = [distill] if isinstance(distill, str | Path) else distill
+    given["distillation.teachers"] = [str(teacher) for teacher in teachers] or None
     overrides = {**(settings or {}), **{key: value for key, value in given.items() if value is not None}}
     in_memory = not (data is None or isinstance(data, str | Path))
     source = ARRAYS if in_memory else None if data is None else str(data)
@@ -135,6 +143,12 @@ def describe(plan: Plan) -> list[str]:
         lines.append(f"       {len(data.skipped)} unreadable files skipped, the first: {data.skipped[0]}")
     if plan.transfer is not None:
         lines.append(f"weights {plan.transfer}")
+    if recipe.distillation is not None:
+        lines.append(f"teachers {', '.join(recipe.distillation.teachers)}")
+    if recipe.sparse_training is not None:
+        section = recipe.sparse_training
+        weights = sum(math.prod(plan.model.weights[place].shape) for place in plan.maskable)
+        lines.append(f"sparse {section.method}: {section.sparsity:g} of {weights:,} weights are zero")
     return lines
 
 
@@ -162,6 +176,8 @@ def fit_run(run: Run, plan: Plan, reporter: Reporter) -> None:
         if callbacks[0].model.stop_training:
             break
     plan.model.load_weights(run.path / MODEL)
+    if plan.recipe.sparse_training is not None:
+        run.update(sparsity=saved_sparsity(plan.model, plan.maskable, plan.recipe.sparse_training))
     history = run.history()
     seconds = round(sum(row["seconds"] for row in history), 1)
     run.update(best_epoch=best.best_epoch, epochs=len(history), seconds=seconds)
@@ -188,7 +204,9 @@ def _fit_phase(
     val_order = EpochOrder(len(val.labels), plan.recipe.batch_size, plan.recipe.seed)
     warmup, weights = _warmup(plan, phase, order), plan.class_weights()
     try:
-        on_device = train_on_device(model, train, val, classes, plan.augmenter, weights, batch_by_batch=len(warmup) > 0)
+        moves = plan.recipe.sparse_training is not None and plan.recipe.sparse_training.method == "rigl"
+        one_by_one = moves or len(warmup) > 0
+        on_device = train_on_device(model, train, val, classes, plan.augmenter, weights, batch_by_batch=one_by_one)
         model.fit(
             Places(order) if on_device else make_feed(train, order, classes, plan.augmenter),
             validation_data=Places(val_order) if on_device else make_feed(val, val_order, classes),
@@ -213,8 +231,12 @@ def _callbacks(
     if recipe.optimizer.ema is not None:
         # Before the best model is saved, so that it is the average that is saved.
         callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    sparse = recipe.sparse_training
+    if sparse is not None:
+        feed = PythonFeed(plan.training_split(), order, len(plan.dataset.classes), plan.augmenter)
+        callbacks.append(SparseTraining(sparse, feed, recipe.epochs, plan.class_weights()))
     callbacks += [
-        HistoryLog(run.path / HISTORY, len(plan.dataset.train)),
+        HistoryLog(run.path / HISTORY, len(plan.dataset.train), () if sparse is None else ("density",)),
         best,
         Progress(reporter, recipe.epochs, order.batches),
     ]

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from kzoo.recipes.schema import SimilaritySection
+from kzoo.recipes.schema import DistillationSection, SimilaritySection
+
+from .distillation import ask_teachers, distillation_loss, feature_loss, features_of, with_features
 
 SIMILARITY = "similarity"
 """Name of the layer that compares two encoded samples."""
 
 
-def with_objective(model: keras.Model, similarity: SimilaritySection | None = None) -> keras.Model:
+def with_objective(
+    model: keras.Model,
+    similarity: SimilaritySection | None = None,
+    distillation: DistillationSection | None = None,
+    teachers: Sequence[keras.Model] = (),
+) -> keras.Model:
     """Give a model that trains on labelled samples with one loss and one accuracy, whatever its outputs are.
 
     Args:
         model: A functional model.
         similarity: The loss of a model that compares two samples; None for its defaults.
+        distillation: How much teachers count; None: there are none.
+        teachers: What `load_teachers` gave.
 
     Returns:
-        The model itself where it has one input and one output; else one of the same layers that trains its classifiers
-        together, or its encoder.
+        The model itself where it has one input and one output and no teachers; else one of the same layers that trains
+        its classifiers together, or its encoder.
     """
+    if distillation is not None:
+        return DistilledClassifier.of(model, distillation, teachers)
     if len(model.inputs) == 2:
         encoded, _ = model.get_layer(SIMILARITY).input
         return SimilarEncoder(model.inputs[0], encoded, name=model.name, loss_section=similarity or SimilaritySection())
@@ -46,6 +59,86 @@ class JointExits(keras.Model):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Measure the first output."""
         return super().compute_metrics(x, y, y_pred[0], sample_weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class Teaching:
+    """What a student learns from. No list and no model: what Keras would take for a part of the student and save.
+
+    Attributes:
+        section: The recipe's `distillation`.
+        teachers: They answer with probabilities and, where features are matched, with a feature vector.
+        classifiers: How many of the student's outputs are classifiers; the rest are feature vectors, one a teacher.
+    """
+
+    section: DistillationSection
+    teachers: tuple[keras.Model, ...]
+    classifiers: int
+
+
+class DistilledClassifier(JointExits):
+    """One or several classifiers of a sample that learn from labels and teachers; validation knows the labels alone.
+
+    Its weights are the student's, then those of the projections that bring its features to a teacher's width.
+    """
+
+    teaching: Teaching
+
+    @classmethod
+    def of(
+        cls, student: keras.Model, section: DistillationSection, teachers: Sequence[keras.Model]
+    ) -> DistilledClassifier:
+        """Make one of the student's layers."""
+        outputs = list(student.outputs)
+        if section.features:
+            teachers = [with_features(teacher) for teacher in teachers]
+            widths = [teacher.outputs[1].shape[-1] for teacher in teachers]
+            outputs += [_as_wide(features_of(student), width, number) for number, width in enumerate(widths)]
+        model = cls(student.inputs, outputs, name=student.name)
+        model.teaching = Teaching(section, tuple(teachers), len(student.outputs))
+        # Keras compiles a step by XLA where all its layers can be; the teachers' are none of the model's own.
+        model.supports_jit = all(layer.supports_jit for teacher in teachers for layer in teacher.layers)
+        return model
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Give the mean loss of all classifiers, of the features, and the penalties of the layers, a scalar."""
+        outputs = keras.tree.flatten(y_pred)
+        answers, features = outputs[: self.teaching.classifiers], outputs[self.teaching.classifiers :]
+        if not training:
+            return super().compute_loss(x, y, answers, sample_weight, training)
+        section = self.teaching.section
+        probabilities, vectors = ask_teachers(self.teaching.teachers, x)
+        losses = [
+            distillation_loss(
+                y,
+                answer,
+                probabilities,
+                temperature=section.temperature,
+                weight=section.weight,
+                logits=self.loss.from_logits,
+                label_smoothing=self.loss.label_smoothing,
+            )
+            for answer in answers
+        ]
+        loss = ops.mean(ops.stack(losses), axis=0)
+        if features:
+            matched = [feature_loss(own, theirs) for own, theirs in zip(features, vectors, strict=True)]
+            loss += section.features * ops.mean(ops.stack(matched), axis=0)
+        weighted = loss if sample_weight is None else loss * sample_weight
+        return ops.sum([ops.mean(weighted), *self.losses])
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Measure the first output."""
+        return super().compute_metrics(x, y, keras.tree.flatten(y_pred), sample_weight)
+
+
+def _as_wide(features: Any, units: int, number: int) -> Any:
+    """Project feature vectors, `(batch, …, units)`, to a teacher's width where theirs is another."""
+    if features.shape[-1] == units:
+        return features
+    return keras.layers.Dense(units, use_bias=False, dtype="float32", name=f"to_teacher{number}")(features)
 
 
 class SimilarEncoder(keras.Model):

@@ -154,7 +154,9 @@ def _build_loss_and_metrics(model: keras.Model, classes: int, weighted: bool) ->
     labels = ops.zeros((1, classes))
     answers = labels if len(model.outputs) == 1 else [labels] * len(model.outputs)
     weight = ops.ones((1,)) if weighted else None
-    model.compute_loss(None, labels, answers, weight)
+    # What Keras compiled, which objectives with a loss of their own leave aside: unbuilt, it would ask for images.
+    keras.Model.compute_loss(model, None, labels, labels, weight)
+    model.compute_loss(None, labels, answers, weight, training=False)
     model.compute_metrics(None, labels, answers, weight)
     model.reset_metrics()
 

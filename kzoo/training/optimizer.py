@@ -8,9 +8,14 @@ import keras
 
 from kzoo.recipes.schema import Adagrad, Adam, AnyOptimizer, RmsProp, Sgd
 
+from .sparse_training import masked_kind
+
 
 def build_optimizer(
-    section: AnyOptimizer, learning_rate: keras.optimizers.schedules.LearningRateSchedule | float
+    section: AnyOptimizer,
+    learning_rate: keras.optimizers.schedules.LearningRateSchedule | float,
+    *,
+    masked: bool = False,
 ) -> keras.optimizers.Optimizer:
     """Make a Keras optimizer with everything that the recipe's section says.
 
@@ -19,6 +24,7 @@ def build_optimizer(
     Args:
         section: The recipe's `optimizer`.
         learning_rate: What `build_schedule` gave.
+        masked: Whether it is for a network that trains sparse; see `MaskedOptimizer`.
     """
     shared: dict[str, Any] = {
         "learning_rate": learning_rate,
@@ -33,16 +39,16 @@ def build_optimizer(
     optimizers = keras.optimizers
     match section:
         case Sgd():
-            optimizer = optimizers.SGD(momentum=section.momentum, nesterov=section.nesterov, **shared)
+            kind, own = optimizers.SGD, {"momentum": section.momentum, "nesterov": section.nesterov}
         case Adam():
             kind = optimizers.AdamW if section.name == "adamw" else optimizers.Adam
             # AdamW does not take None for no decay.
-            shared["weight_decay"] = section.weight_decay
-            optimizer = kind(beta_1=section.beta_1, beta_2=section.beta_2, **shared)
+            own = {"beta_1": section.beta_1, "beta_2": section.beta_2, "weight_decay": section.weight_decay}
         case RmsProp():
-            optimizer = optimizers.RMSprop(rho=section.rho, momentum=section.momentum, **shared)
+            kind, own = optimizers.RMSprop, {"rho": section.rho, "momentum": section.momentum}
         case Adagrad():
-            optimizer = optimizers.Adagrad(**shared)
+            kind, own = optimizers.Adagrad, {}
+    optimizer = (masked_kind(kind) if masked else kind)(**{**shared, **own})
     if section.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer

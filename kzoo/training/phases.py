@@ -10,6 +10,7 @@ from .objectives import accuracy_of
 from .optimizer import add_kernel_penalty, build_optimizer
 from .plan import Plan
 from .schedule import build_schedule
+from .sparse_training import begin_sparse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ def compile_for(model: keras.Model, plan: Plan, phase: Phase) -> None:
     )
     logits = plan.arguments.get("classifier_activation", "softmax") is None
     model.compile(
-        optimizer=build_optimizer(recipe.optimizer, schedule),
+        optimizer=build_optimizer(recipe.optimizer, schedule, masked=recipe.sparse_training is not None),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=logits, label_smoothing=recipe.regularisation.label_smoothing
         ),
@@ -57,3 +58,5 @@ def compile_for(model: keras.Model, plan: Plan, phase: Phase) -> None:
     )
     # Left to the first step, TensorFlow would trace that twice, the first time with a branch for every variable.
     model.optimizer.build(model.trainable_variables)
+    if recipe.sparse_training is not None:
+        begin_sparse(model, plan.maskable, recipe.sparse_training, recipe.seed)

@@ -26,6 +26,7 @@ from kzoo.data import (
 from kzoo.errors import DataError, RecipeError, RunError, UsageError
 from kzoo.pretrained import Pretrained, fetch_pretrained, is_published
 from kzoo.recipes import Recipe, find_recipe, load_recipe
+from kzoo.recipes.schema import SoundSection, TextSection
 from kzoo.run import MODEL, DataFacts, RunInfo, is_run
 from kzoo.versions import installed_versions
 from kzoo.zoo import (
@@ -39,8 +40,10 @@ from kzoo.zoo import (
 
 from .acceleration import training_copy
 from .augment import Augmenter, build_augmentation
+from .distillation import load_teachers
 from .feed import EpochOrder
 from .objectives import with_objective
+from .sparse_training import check_maskable
 from .standardise import standardise
 
 if TYPE_CHECKING:
@@ -76,6 +79,8 @@ class Plan:
         macs: Multiply–accumulates of one sample.
         augmenter: Random changes of training samples, or None.
         transfer: What became of the layers when weights were given, or None.
+        teachers: What the model learns from beside the labels, as `load_teachers` gave them.
+        maskable: Places, in the model's weights, of the kernels that train sparse; none where it is dense.
         precision_rates: Training samples a second by precision, where `settle_precision` measured them.
     """
 
@@ -86,6 +91,8 @@ class Plan:
     macs: int
     augmenter: Augmenter | None
     transfer: LoadReport | None
+    teachers: tuple[keras.Model, ...] = ()
+    maskable: tuple[int, ...] = ()
     precision_rates: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
@@ -110,7 +117,8 @@ class Plan:
         """
         precision = self.recipe.precision
         template = None if precision == "float32" else _build(self.recipe.model.name, self.arguments, precision)
-        return with_objective(training_copy(self.model, template), self.recipe.similarity)
+        copy = training_copy(self.model, template)
+        return with_objective(copy, self.recipe.similarity, self.recipe.distillation, self.teachers)
 
     def info(self) -> RunInfo:
         """What `run.json` says before the first step."""
@@ -137,6 +145,7 @@ class Plan:
             versions=installed_versions(),
             parent=self.recipe.transfer.weights if self.recipe.transfer else None,
             precision_rates=self.precision_rates,
+            teachers=self.recipe.distillation.teachers if self.recipe.distillation else (),
         )
 
     def class_weights(self) -> dict[int, float] | None:
@@ -187,7 +196,16 @@ def resolve_recipe(
         medium = guess_medium(data) if is_path else ""
     if recipe is None:
         recipe = find_recipe(model, record.task, data or "digits", medium)
-    return load_recipe(recipe, model=model, overrides=chosen)
+    return _with_whole_paths(load_recipe(recipe, model=model, overrides=chosen))
+
+
+def _with_whole_paths(recipe: Recipe) -> Recipe:
+    """Name the teachers so that a run which is resumed elsewhere finds them."""
+    section = recipe.distillation
+    if section is None:
+        return recipe
+    teachers = tuple(str(Path(name).resolve()) for name in section.teachers)
+    return recipe.model_copy(update={"distillation": section.model_copy(update={"teachers": teachers})})
 
 
 def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> Plan:
@@ -210,6 +228,8 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
         # The weights mean something only behind their own preprocessing: the recipe says which that is.
         chosen = {**published.architecture, **recipe.model.arguments}
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"arguments": chosen})})
+    if record.compares and recipe.distillation is not None:
+        raise RecipeError(f"Expected a classifier to distil into, received {record.name}, which compares samples.")
     parent = _parent_input(recipe) if start is None else start.input
     dataset = open_dataset(
         recipe.data.source if data is None else data,
@@ -244,6 +264,8 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
             transfer = _transfer(recipe.transfer.weights, model, dataset, published)
         else:
             standardise(model, dataset.train)
+    # After the model, whose first weights are then the same with and without them.
+    teachers = () if recipe.distillation is None else recipe.distillation.teachers
     plan = Plan(
         recipe=recipe,
         dataset=dataset,
@@ -252,6 +274,8 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
         macs=models.count_macs(model),
         augmenter=Augmenter(layers) if layers else None,
         transfer=transfer,
+        teachers=load_teachers(teachers, dataset.classes, dataset.input),
+        maskable=() if recipe.sparse_training is None else check_maskable(model, recipe.sparse_training),
     )
     if record.compares and recipe.class_weights is not None:
         raise RecipeError(f"class_weights: {record.name} knows no classes but compares samples. Leave it out.")
@@ -270,12 +294,21 @@ def _check_start(start: Start, dataset: Dataset) -> None:
 
 
 def _parent_input(recipe: Recipe) -> InputSpec | None:
-    """The input of the run that the weights come from: they mean something only behind the same front end."""
-    if recipe.transfer is None or not is_run(recipe.transfer.weights):
+    """The input of the run that the weights come from: they mean something only behind the same front end.
+
+    A student has its teacher's, if the recipe leaves it open.
+    """
+    if recipe.transfer is not None:
+        source = recipe.transfer.weights
+    elif recipe.distillation is not None and (recipe.sound, recipe.text) == (SoundSection(), TextSection()):
+        source = recipe.distillation.teachers[0]
+    else:
+        return None
+    if not is_run(source):
         return None
     from kzoo.run import Run
 
-    return Run(recipe.transfer.weights).info.input
+    return Run(source).info.input
 
 
 def _check_sections(recipe: Recipe, spec: InputSpec) -> None:
@@ -298,8 +331,8 @@ def check_space(plan: Plan, directory: Path) -> None:
         RunError: It does not.
     """
     existing = next(parent for parent in [directory, *directory.resolve().parents] if parent.exists())
-    # Best model and its candidate; two resume points of weights, optimizer slots and average; plots and logs.
-    need = plan.model.count_params() * 4 * (2 + 2 * 4) + 20_000_000
+    # Best model and its candidate; two resume points of weights, optimizer slots, average and masks; plots and logs.
+    need = plan.model.count_params() * 4 * (2 + 2 * (5 if plan.maskable else 4)) + 20_000_000
     free = shutil.disk_usage(existing).free
     if free < need:
         raise RunError(
