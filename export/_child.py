@@ -13,7 +13,8 @@ import numpy as np
 from kzoo.errors import ExportError, KzooError
 
 from ._convert import convert
-from .bridge import as_float32, build_bridge, check_bridge
+from .bridge import build_bridge, check_bridge
+from .float_model import as_float32
 from .folding import fold_input_scaling
 from .graph import Graph, read_graph
 from .precision import Precision

@@ -16,7 +16,7 @@ import flatbuffers
 import numpy as np
 
 from ._flatbuffer_writer import ALIGNMENT
-from .graph import short_name
+from .tensor_names import short_name
 from .tflite_file import IDENTIFIER
 
 #: The converter's record of its options and a hash of what it was given, which no runtime reads.

@@ -21,9 +21,10 @@ from kzoo.errors import ExportError
 
 from ._compact import compact
 from ._dynamic import quantise_small_kernels, unpack_depthwise_kernels
-from .graph import MODEL_NAME, Graph, layers_in_name
+from .graph import MODEL_NAME, Graph
 from .precision import Precision
 from .ranges import Ranges, settle_ranges
+from .tensor_names import layers_in_name
 from .tflite_file import read_tflite
 
 _SIGNATURE = "serving_default"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .graph import layers_in_name
+from .tensor_names import layers_in_name
 from .tflite_file import TFLiteFile, _Table, _unpack, read_tflite
 
 #: Operators with kernels, and which of their inputs are kernels.

@@ -6,7 +6,6 @@ out, a layer that is called twice stays one layer. Read from the public `get_con
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,7 +15,6 @@ import numpy as np
 
 from kzoo.errors import ExportError
 
-# Layers that hand on their input unchanged when a model is not training.
 _IDENTITY_NAMES = """
     ActivityRegularization AlphaDropout AugMix Cutout CutMix Dropout Equalization GaussianDropout GaussianNoise Identity
     MixUp RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast RandomElasticTransform
@@ -24,7 +22,8 @@ _IDENTITY_NAMES = """
     RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear RandomTranslation RandomZoom
     SpatialDropout1D SpatialDropout2D SpatialDropout3D
 """
-_IDENTITY_AT_INFERENCE = frozenset(_IDENTITY_NAMES.split())
+#: Layers that hand on their input unchanged when a model is not training.
+IDENTITY_AT_INFERENCE = frozenset(_IDENTITY_NAMES.split())
 #: What the rebuilt model is called: the converter's names begin with it.
 MODEL_NAME = "model"
 #: Packages whose layers cross as they are, as those of Keras do that tf_keras lacks: both compute with TensorFlow.
@@ -124,29 +123,6 @@ def place_of(calls: Sequence[Call | None], reads: Iterable[Value], prefix: str =
     return f"It stands {'behind ' + ', '.join(before) if before else 'at the input'}{nested}."
 
 
-def layers_in_name(name: str) -> tuple[str, ...]:
-    """Layers that a tensor or node of the converted model comes from; a fused operator's name holds all of its own.
-
-    Example:
-        >>> layers_in_name("model/relu1/Relu;model/conv1/Conv2D")
-        ('relu1', 'conv1')
-    """
-    return tuple(dict.fromkeys(re.findall(rf"(?:^|;){MODEL_NAME}/([^/;]+)/", name)))
-
-
-def short_name(name: str) -> str:
-    """A name of a tensor or node with one part for each layer only, those of `layers_in_name`.
-
-    Example:
-        >>> short_name("model/relu1/Relu;model/conv1/BiasAdd;model/conv1/Conv2D")
-        'model/relu1/Relu;model/conv1/BiasAdd'
-    """
-    parts: dict[tuple[str, ...], str] = {}
-    for part in name.split(";"):
-        parts.setdefault(layers_in_name(part), part)
-    return ";".join(parts.values())
-
-
 def values_in(structure: Any) -> Iterator[Value]:
     """Every `Value` in nested lists, tuples and dictionaries."""
     if isinstance(structure, Value):
@@ -170,8 +146,12 @@ def replace_values(structure: Any, replace: Any) -> Any:
     return structure
 
 
-def read_graph(model: keras.Model) -> Graph:
+def read_graph(model: keras.Model, *, keep_identities: bool = False) -> Graph:
     """Flatten a functional or Sequential model.
+
+    Args:
+        model: Built, with inputs of a known size.
+        keep_identities: Keep the layers that only act in training, such as dropout.
 
     Raises:
         ExportError: the model is subclassed or not built, holds a Lambda or custom layer, or has an input of no fixed
@@ -180,7 +160,7 @@ def read_graph(model: keras.Model) -> Graph:
     _check_model(model)
     names = _input_names(model)
     inputs = [_graph_input(name, tensor) for name, tensor in zip(names, model.inputs, strict=True)]
-    reader = _Reader()
+    reader = _Reader(keep_identities)
     values = reader.expand(model, [Value(-1 - number) for number in range(len(inputs))])
     outputs = zip(_unique(_output_names(model, len(values))), values, strict=True)
     return Graph(inputs, list(reader.calls), list(outputs))
@@ -280,8 +260,9 @@ def _check_operation(operation: Any) -> None:
 class _Reader:
     """Walks a model and collects its calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_identities: bool) -> None:
         self.calls: list[Call] = []
+        self._dropped = frozenset() if keep_identities else IDENTITY_AT_INFERENCE
         self._layers: dict[int, GraphLayer] = {}
         self._names: set[str] = set()
 
@@ -340,7 +321,7 @@ class _Reader:
             )
         if isinstance(operation, keras.Model):
             return self.expand(operation, list(values_in(_sorted(args))), f"{prefix}{operation.name}_")
-        if isinstance(operation, keras.layers.InputLayer) or type(operation).__name__ in _IDENTITY_AT_INFERENCE:
+        if isinstance(operation, keras.layers.InputLayer) or type(operation).__name__ in self._dropped:
             return list(values_in(args))
         kwargs = {key: value for key, value in kwargs.items() if value is not None and key != "training"}
         self.calls.append(Call(self._layer(operation, prefix), args, kwargs))

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from .graph import layers_in_name
 from .runtime import AUTO, LiteModel
+from .tensor_names import layers_in_name
 from .tflite_file import TensorInfo
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import flatbuffers
 from tensorflow.lite.python import schema_py_generated as schema
 
-from .graph import layers_in_name
+from .tensor_names import layers_in_name
 from .tflite_file import IDENTIFIER
 
 #: Smallest and largest output by layer, in the order of the graph.

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from .arithmetic import arithmetic
-from .graph import layers_in_name
 from .layer_errors import LayerError
 from .precision import IoType, PerTensor, Quantization
+from .tensor_names import layers_in_name
 from .tflite_file import TensorInfo, TFLiteFile
 from .verification import ClassDrop, Difference, Parity
 

@@ -164,7 +164,7 @@ def count_macs(model: keras.Model) -> int:
     Raises:
         ValueError: if the model is neither functional nor Sequential, or an axis of a shape is unknown.
     """
-    from .macs import count_macs as count
+    from kzoo.macs import count_macs as count
 
     return count(model)
 

@@ -11,7 +11,8 @@ import tf_keras
 
 from kzoo.errors import ExportError
 from kzoo.export import bridge
-from kzoo.export.bridge import as_float32, build_bridge, check_bridge, return_weights
+from kzoo.export.bridge import build_bridge, check_bridge, return_weights
+from kzoo.export.float_model import as_float32
 from kzoo.export.folding import fold_input_scaling, takes_pixels
 from kzoo.export.graph import Graph, read_graph
 

@@ -16,7 +16,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from kzoo.export import LiteModel, check, export_model, read_tflite
 from kzoo.export._compact import compact
 from kzoo.export.flatbuffer_edit import metadata_entries
-from kzoo.export.graph import layers_in_name, short_name
+from kzoo.export.tensor_names import layers_in_name, short_name
 
 from .conftest import trained
 

@@ -2,6 +2,8 @@
 
 As papers count them: the products inside convolutions, dense layers, recurrent cells and attention, for one example.
 Biases, activations, normalisation and pooling count nothing.
+
+A leaf: the rooms of models and of export both count by it.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def count_macs(model: keras.Model) -> int:
         >>> count_macs(resnet8())
         12501632
     """
-    return sum(_layer_macs(layer, inputs, output) for layer, inputs, output in _calls(model))
+    return sum(layer_macs(layer, inputs, output) for layer, inputs, output in _calls(model))
 
 
 def _calls(model: keras.Model) -> Iterator[tuple[Any, list[Shape], Shape]]:
@@ -60,7 +62,17 @@ def _calls(model: keras.Model) -> Iterator[tuple[Any, list[Shape], Shape]]:
             yield node.operation, [tensor.shape for tensor in node.input_tensors], node.output_tensors[0].shape
 
 
-def _layer_macs(layer: Any, inputs: list[Shape], output: Shape) -> int:
+def layer_macs(layer: Any, inputs: list[Shape], output: Shape) -> int:
+    """Count the multiply-accumulates of one call of a built layer.
+
+    Args:
+        layer: the layer, or a nested model, or an operation of `keras.ops`, which counts nothing.
+        inputs: shapes of its inputs with the batch axis.
+        output: shape of its (first) output.
+
+    Raises:
+        ValueError: if an axis of a shape is unknown.
+    """
     for kind, rule in _RULES:
         if isinstance(layer, kind):
             return rule(layer, inputs, output)
@@ -134,12 +146,12 @@ def _conv_lstm(layer: Any, inputs: list[Shape], output: Shape) -> int:
 
 
 def _bidirectional(layer: Any, inputs: list[Shape], output: Shape) -> int:
-    return sum(_layer_macs(way, inputs, output) for way in (layer.forward_layer, layer.backward_layer))
+    return sum(layer_macs(way, inputs, output) for way in (layer.forward_layer, layer.backward_layer))
 
 
 def _time_distributed(layer: Any, inputs: list[Shape], output: Shape) -> int:
     batch, steps, *rest = inputs[0]
-    one_step = _layer_macs(layer.layer, [(batch, *rest)], (output[0], *output[2:]))
+    one_step = layer_macs(layer.layer, [(batch, *rest)], (output[0], *output[2:]))
     return one_step * _volume((steps,), layer)
 
 
