@@ -185,6 +185,13 @@ def load_with_report(
             model = load_keras_file(path)
             return model, LoadReport(tuple(layer.name for layer in model.layers if layer.weights), (), ())
         source = Run(path)
+    facts = source.info.compression
+    asked_as_is = (classes, input_shape, include_top, pooling) == (None, None, True, None)
+    if facts is not None and not asked_as_is and not {"filters", "lowrank"}.isdisjoint(facts.methods):
+        raise UsageError(
+            f"Expected a run that its factory can build again to adapt, received {source.path}, which has other layers "
+            f"since kzoo compress. Adapt its parent {source.info.parent}, or load it as it is."
+        )
     return _adapt(source.info.model, source.model, source.info.arguments, classes, input_shape, include_top, pooling)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run")
+@click.option("--filters", type=float, metavar="S", help="Share of the multiply-adds to remove with whole filters.")
+@click.option("--low-rank", type=float, metavar="E", help="Kernels as two factors that keep this share, as 0.9.")
 @click.option("--prune", type=float, metavar="S", help="Share of zeros in the kernels, as 0.5.")
 @click.option(
     "--schedule",
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="With --qat: layers whose kernel has one step in the int8 file. Clustered kernels always have.",
 )
+@click.option("--distill", multiple=True, metavar="TEACHER", help="A run or .keras file to learn from, too.")
 @click.option("--all-layers", is_flag=True, help="Compress the first layer and the last ones, too.")
 @click.option("--sweep", is_flag=True, help="Try many combinations: what each costs and reaches.")
 @click.option("--max-size", metavar="BYTES", help="Search for an int8 file no larger, gzipped: 100k, 1.5M.")
@@ -59,6 +62,8 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace a run that stands at --out.")
 def compress(
     run: str,
+    filters: float | None,
+    low_rank: float | None,
     prune: float | None,
     schedule: str,
     pattern: str,
@@ -66,6 +71,7 @@ def compress(
     cluster: int | None,
     qat: bool,
     per_tensor: str,
+    distill: tuple[str, ...],
     all_layers: bool,
     sweep: bool,
     max_size: str | None,
@@ -102,7 +108,7 @@ def compress(
         "latency_ms": max_latency,
         "ram": parse_bytes(max_ram),
     }
-    asked = {"prune": chosen, "cluster": cluster, "qat": qat}
+    asked = {"filters": filters, "low-rank": low_rank, "prune": chosen, "cluster": cluster, "qat": qat}
     searches = sweep or any(value is not None for value in limits.values())
     methods = [f"--{name}" for name, value in asked.items() if value]
     if sweep and any(value is not None for value in limits.values()):
@@ -113,6 +119,7 @@ def compress(
     load_keras()
     training: dict[str, Any] = {
         "all_layers": all_layers,
+        "distill": distill,
         "epochs": epochs,
         "batch_size": batch_size,
         "settings": overrides,
@@ -128,6 +135,7 @@ def compress(
         return
     from kzoo.compression import compress as compress_run
 
+    asked["low_rank"] = asked.pop("low-rank")
     made = compress_run(parent, **asked, per_tensor=per_tensor, force=force, **training)
     for line in _summary(made):
         say(line)

@@ -14,6 +14,7 @@ import tf_keras
 from kzoo.export.compression.wrapping import Wrapping
 from kzoo.recipes.schema import Adagrad, Adam, AnyOptimizer, RmsProp, Sgd
 from kzoo.training.callbacks import HistoryLog, Progress, StopAtNan
+from kzoo.training.distillation import distillation_loss, teacher_probabilities
 from kzoo.training.feed import EpochOrder, FollowEpoch, WatchedSplit, make_feed
 from kzoo.training.plan import Plan
 from kzoo.training.reporter import Reporter
@@ -29,7 +30,6 @@ class FineTuning:
         reporter: Where progress goes.
         first_epoch: Epochs that `history` has already.
         stages: How many times `fit` will be called.
-        teachers: Keras models whose answers the student learns, too.
     """
 
     def __init__(
@@ -40,14 +40,12 @@ class FineTuning:
         *,
         first_epoch: int,
         stages: int,
-        teachers: Sequence[keras.Model] = (),
     ) -> None:
         self._plan = plan
         self._history = history
         self._reporter = reporter
         self._epoch = first_epoch
         self._last = first_epoch + stages * plan.recipe.epochs
-        self._teachers = tuple(teachers)
         self._order = plan.order()
 
     @property
@@ -73,7 +71,7 @@ class FineTuning:
         classes = len(plan.dataset.classes)
         logits = plan.arguments.get("classifier_activation", "softmax") is None
         model = FineTuned(bridged.inputs, bridged.outputs, name=bridged.name)
-        model.prepare(wrapping, self._teachers, recipe, logits=logits)
+        model.prepare(wrapping, plan.teachers, recipe, logits=logits)
         model.compile(
             optimizer=build_tf_keras_optimizer(recipe.optimizer),
             loss=tf_keras.losses.CategoricalCrossentropy(
@@ -114,9 +112,17 @@ class FineTuned(tf_keras.Model):
     """A functional model that brings its weights back to what they must keep after each step."""
 
     def prepare(self, wrapping: Wrapping, teachers: Sequence[keras.Model], recipe: Any, *, logits: bool) -> None:
-        """Set what a step needs beside the loss; see `FineTuning`."""
+        """Set what a step needs beside the labels' loss.
+
+        Args:
+            wrapping: What wraps the layers.
+            teachers: Keras models whose answers are learned as well.
+            recipe: Of the fine-tuning.
+            logits: Whether the model answers with logits.
+        """
         self._wrapping = wrapping
-        # A closure and not attributes: tf_keras would track the teachers' variables.
+        # Closures and not attributes: tf_keras would track the teachers' variables.
+        self._taught = _taught(teachers, recipe, logits) if teachers else None
         self._penalty = _penalty(wrapping, recipe.regularisation.l1, recipe.regularisation.l2)
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -125,6 +131,8 @@ class FineTuned(tf_keras.Model):
         with tf.GradientTape() as tape:
             answers = tf.nest.flatten(self(x, training=True))
             losses = [self.compiled_loss(y, each, sample_weight) for each in answers]
+            if self._taught is not None:
+                losses = self._taught(x, y, answers, sample_weight)
             loss = tf.add_n(losses) / len(losses) + self._penalty()
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         self._wrapping.project()
@@ -141,6 +149,28 @@ class FineTuned(tf_keras.Model):
     def _measured(self, y: Any, answer: Any, sample_weight: Any) -> dict[str, Any]:
         self.compiled_metrics.update_state(y, answer, sample_weight)
         return {metric.name: metric.result() for metric in self.metrics}
+
+
+def _taught(teachers: Sequence[keras.Model], recipe: Any, logits: bool) -> Callable[..., list[Any]]:
+    section = recipe.distillation
+
+    def losses(x: Any, y: Any, answers: Sequence[Any], sample_weight: Any) -> list[Any]:
+        said = teacher_probabilities(teachers, x)
+        each = [
+            distillation_loss(
+                y,
+                answer,
+                said,
+                temperature=section.temperature,
+                weight=section.weight,
+                logits=logits,
+                label_smoothing=recipe.regularisation.label_smoothing,
+            )
+            for answer in answers
+        ]
+        return [tf.reduce_mean(loss if sample_weight is None else loss * sample_weight) for loss in each]
+
+    return losses
 
 
 def _penalty(wrapping: Wrapping, l1: float, l2: float) -> Callable[[], Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from kzoo.data import ARRAYS
 from kzoo.errors import RunError, TrainingError, UsageError
 from kzoo.evaluation.finish import finish_run
 from kzoo.export.child_process import ChildProcess
-from kzoo.export.compression.kernels import count_kernels, sparsity_of
+from kzoo.export.compression import factorise, remove_filters
+from kzoo.export.compression.kernels import choose_layers, count_kernels, layers_with_kernels, sparsity_of
 from kzoo.export.compression.settings import PruneSettings
+from kzoo.export.graph import read_graph
 from kzoo.files import atomic_path
+from kzoo.macs import count_macs
 from kzoo.recipes import Recipe, load_recipe
 from kzoo.recipes.schema import CompressionSection
 from kzoo.run import HISTORY, MODEL, RECIPE, CompressionFacts, Run, RunInfo, check_free, create_run, next_free
-from kzoo.training.fit import RUNS, recorded_end
+from kzoo.training.fit import RUNS, fit_run, recorded_end
 from kzoo.training.plan import Plan, Start, check_space, make_plan
 from kzoo.training.reporter import LogReporter, Reporter
 
@@ -31,6 +35,8 @@ from ._child import ANSWER, PROGRESS, RESULT
 _COMMAND = (sys.executable, "-P", "-m", "kzoo.compression._child")
 #: A trained model moves a little, with the rates that it ended with.
 RATE_FACTOR = 0.1
+#: What was taken out has to be made up for: that part is trained at so many times the rate.
+REBUILT_FACTOR = 5.0
 _SHARE_OF_EPOCHS = 1 / 3
 #: Seconds between two looks for what the child says.
 _LOOK = 0.1
@@ -41,11 +47,14 @@ _IN_CHILD = frozenset({"prune", "cluster", "qat"})
 def compress(
     run: Run | str | Path,
     *,
+    filters: float | None = None,
+    low_rank: float | None = None,
     prune: float | PruneSettings | None = None,
     cluster: int | None = None,
     qat: bool = False,
     per_tensor: str = "none",
     all_layers: bool = False,
+    distill: Sequence[str | Path] = (),
     data: Any = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -56,22 +65,28 @@ def compress(
 ) -> Run:
     """Make a smaller model of a run, fine-tuned on the run's own data.
 
-    The methods are applied in the order of the arguments, each with its own fine-tuning, and each keeps what the ones
-    before it have reached.
+    The methods are applied in the order of the arguments, each with its own fine-tuning (the first two share one), and
+    each keeps what the ones before it have reached.
 
     Args:
         run: A finished run of a classifier.
+        filters: Share of the multiply–accumulates that go with whole filters, see
+            `kzoo.export.compression.remove_filters`.
+        low_rank: Share of the squared singular values that kernels keep as two factors, see
+            `kzoo.export.compression.factorise`.
         prune: Share of zeros in the kernels, as 0.5, or `PruneSettings` for more.
         cluster: Number of values that the weights of a kernel share.
         qat: Train with the rounding of an int8 file; `kzoo.export_model(run, quantize="int8")` takes its ranges.
         per_tensor: Of that file: which layers' kernels have one step, `"none"`, `"dense"` or `"all"`. Clustered
             kernels need `"all"`, and get it.
         all_layers: Compress the first layer and the last ones, too, which lose most.
+        distill: Runs or `.keras` files whose answers the smaller model learns as well, its parent for one; see the
+            recipe's `distillation`.
         data: Arrays `(x, y)` where the run was trained on arrays. Default: the data of the run.
         epochs: Of fine-tuning for each method. Default: a third of the run's.
         batch_size: Default: the run's.
         settings: Any other value of the fine-tuning's recipe by dotted key. Default: the run's own recipe with a tenth
-            of its learning rate, falling along a cosine.
+            of its learning rate (half of it for `filters` and `low_rank`), falling along a cosine.
         out: The new run's directory. Default: `runs/MODEL.DATASET-METHODS-N`.
         force: Replace a run that stands at `out`.
         reporter: Where progress goes. Default: INFO records of the logger `kzoo`.
@@ -86,6 +101,8 @@ def compress(
         >>> smaller = kzoo.compress("runs/resnet8.cifar10-1", prune=0.5, qat=True)  # doctest: +SKIP
     """
     section = _section(
+        filters=filters,
+        low_rank=low_rank,
         prune=PruneSettings(prune) if isinstance(prune, int | float) else prune,
         clusters=cluster,
         quantize=qat,
@@ -95,7 +112,12 @@ def compress(
     parent = run if isinstance(run, Run) else Run(run)
     check_parent(parent, section)
     reporter = reporter or LogReporter()
-    recipe = _recipe(parent, section, {"epochs": epochs, "batch_size": batch_size, **(settings or {})})
+    given = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "distillation.teachers": [str(Path(name).resolve()) for name in distill] or None,
+    }
+    recipe = _recipe(parent, section, {**given, **(settings or {})})
     if out is not None:
         check_free(Path(out), force=force)
     info = parent.info
@@ -107,13 +129,23 @@ def compress(
         )
     path = Path(out) if out else next_free(RUNS, f"{plan.name}-{'-'.join(section.methods)}")
     check_space(plan, path)
-    made = create_run(path, _info(parent, plan), recipe, force=force)
+    plan, lines = _rebuilt(plan, section)
+    made = create_run(path, _info(parent, plan), plan.recipe, force=force)
     with recorded_end(made):
         reporter.line(
             f"model  {parent.path}: {info.parameters:,} parameters, "
             f"{' → '.join(section.methods)}, {recipe.epochs} epochs each"
         )
-        answer = _in_child(made, parent.path / MODEL, 0, data, reporter)
+        answer: dict[str, Any] = {"layers": [], "targets": {}, "ranges": {}}
+        start, trained = parent.path / MODEL, 0
+        if plan.model is not parent.model:
+            for line in lines:
+                reporter.line(line)
+            fit_run(made, _at_a_higher_rate(plan), reporter)
+            answer["best_epoch"] = made.info.best_epoch
+            start, trained = made.path / MODEL, len(made.history())
+        if not _IN_CHILD.isdisjoint(section.methods):
+            answer = _in_child(made, start, trained, data, reporter)
         facts = _facts(made, parent, section, answer)
         history = made.history()
         made.update(
@@ -126,8 +158,41 @@ def compress(
     return made
 
 
+def _rebuilt(plan: Plan, section: CompressionSection) -> tuple[Plan, list[str]]:
+    """Give the plan of a model that is smaller from the start, and what to say of it; the same plan where none is."""
+    model, lines = plan.model, []
+    if section.filters is not None:
+        model, widths = remove_filters(model, macs=section.filters)
+        lines.append(
+            f"filters {len(widths.layers)} layers narrower: {widths.macs_before / 1e6:,.2f} → "
+            f"{widths.macs_after / 1e6:,.2f} M multiply-adds, {widths.parameters_before:,} → "
+            f"{widths.parameters_after:,} parameters"
+        )
+    if section.low_rank is not None:
+        graph = read_graph(model)
+        chosen = choose_layers(graph, ends=section.all_layers)
+        spared = [layer.name for layer in layers_with_kernels(graph) if layer.name not in chosen]
+        model, ranks = factorise(model, energy=section.low_rank, exclude=spared)
+        lines.append(
+            f"lowrank {len(ranks.layers)} layers in two: {ranks.macs_before / 1e6:,.2f} → "
+            f"{ranks.macs_after / 1e6:,.2f} M multiply-adds, {ranks.parameters_before:,} → "
+            f"{ranks.parameters_after:,} parameters"
+        )
+    return (plan if model is plan.model else dataclasses.replace(plan, model=model, macs=count_macs(model))), lines
+
+
+def _at_a_higher_rate(plan: Plan) -> Plan:
+    """The same plan at the rate that a model with parts taken out needs."""
+    optimizer = plan.recipe.optimizer
+    optimizer = optimizer.model_copy(update={"learning_rate": optimizer.learning_rate * REBUILT_FACTOR})
+    return dataclasses.replace(plan, recipe=plan.recipe.model_copy(update={"optimizer": optimizer}))
+
+
 def _section(**asked: Any) -> CompressionSection:
     """Check what is asked for as far as it is wrong for every model."""
+    for name in ("filters", "low_rank"):
+        if asked[name] is not None and not 0 < asked[name] < 1:
+            raise UsageError(f"Expected {name} to be a share between 0 and 1, received {asked[name]:g}.")
     clusters = asked["clusters"]
     if clusters is not None and (not isinstance(clusters, int) or clusters < 2):
         raise UsageError(f"Expected at least 2 clusters, received {clusters}. 16 is usual.")
@@ -144,7 +209,8 @@ def _section(**asked: Any) -> CompressionSection:
     section = CompressionSection(**asked)
     if not section.methods:
         raise UsageError(
-            "Expected a method, received none. Choose --prune, --cluster or --qat, or several of them together."
+            "Expected a method, received none. Choose --filters, --low-rank, --prune, --cluster or --qat, or several "
+            "together; kzoo train --distill teaches a model without making it smaller."
         )
     return section
 
@@ -162,6 +228,11 @@ def check_parent(parent: Run, section: CompressionSection | None = None) -> None
     if info.status != "done":
         raise RunError(f"Expected a finished run, received {parent.path} (status {info.status}). Finish its training.")
     done = info.compression
+    if info.sparsity is not None and (section is None or section.prune is None):
+        raise UsageError(
+            f"Expected --prune, too, received {parent.path}, which was trained sparse: without it, its zeros would be "
+            f"lost."
+        )
     if done is None or section is None:
         return
     again = [name for name in ("cluster", "qat") if name in done.methods]
@@ -182,6 +253,8 @@ def _recipe(parent: Run, section: CompressionSection, overrides: Mapping[str, An
     before = parent.recipe
     changes: dict[str, Any] = {
         "transfer": None,
+        "distillation": None,
+        "sparse_training": None,
         "schedule": {"name": "cosine"},
         "optimizer.learning_rate": before.optimizer.learning_rate * RATE_FACTOR,
         "optimizer.ema": None,
@@ -197,7 +270,10 @@ def _recipe(parent: Run, section: CompressionSection, overrides: Mapping[str, An
     for key in ("optimizer.ema", "optimizer.accumulation", "transfer"):
         if overrides.get(key) is not None:
             raise UsageError(f"Expected no {key}, received one: compression trains without it.")
-    return load_recipe(parent.path / RECIPE, overrides=changes)
+    recipe = load_recipe(parent.path / RECIPE, overrides=changes)
+    if recipe.distillation is not None and recipe.distillation.features:
+        raise UsageError("Expected no distillation.features, received one: compression learns from answers only.")
+    return recipe
 
 
 def _info(parent: Run, plan: Plan) -> RunInfo:

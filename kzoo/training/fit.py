@@ -97,6 +97,8 @@ def train(
     source = ARRAYS if in_memory else None if data is None else str(data)
     reporter = reporter or LogReporter()
     resolved = resolve_recipe(model, source, recipe=recipe, overrides=overrides)
+    if resolved.compression is not None:
+        raise UsageError("Expected a recipe without compression, received one with it. Train, then run kzoo compress.")
     if resume:
         run = _unfinished(model, Path(out) if out else None, resolved.data.source)
         if source is not None and resolved.data.source != run.info.data.source:
@@ -112,6 +114,8 @@ def train(
         if run.info.status == "done":
             reporter.line(f"{run.path} is done already.")
             return run
+        if run.recipe.compression is not None:
+            raise UsageError(f"Expected a run of kzoo train, received {run.path}. {_how_to_go_on(run)}")
         plan = make_plan(run.recipe, data if in_memory else None)
         _check_same_data(run, plan)
         run.update(status="training")
