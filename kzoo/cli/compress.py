@@ -102,13 +102,13 @@ def compress(
     if prune is None and (schedule, pattern, scope) != ("polynomial", "unstructured", "layer"):
         raise click.UsageError("--schedule, --pattern and --scope go with --prune.")
     chosen = None if prune is None else PruneSettings(prune, schedule, pattern, scope)  # type: ignore[arg-type]
-    limits = {
+    limits: dict[str, Any] = {
         "size": parse_bytes(max_size),
         "drop": None if max_drop is None else max_drop / 100,
         "latency_ms": max_latency,
         "ram": parse_bytes(max_ram),
     }
-    asked = {"filters": filters, "low-rank": low_rank, "prune": chosen, "cluster": cluster, "qat": qat}
+    asked: dict[str, Any] = {"filters": filters, "low-rank": low_rank, "prune": chosen, "cluster": cluster, "qat": qat}
     searches = sweep or any(value is not None for value in limits.values())
     methods = [f"--{name}" for name, value in asked.items() if value]
     if sweep and any(value is not None for value in limits.values()):

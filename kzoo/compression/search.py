@@ -12,7 +12,7 @@ from kzoo.errors import ExportError, RunError, UsageError
 from kzoo.evaluation.measure import evaluate
 from kzoo.evaluation.metrics import Metrics
 from kzoo.evaluation.tradeoffs import Version, write_tradeoffs
-from kzoo.export import benchmark_many, count_file_kernels
+from kzoo.export import PerTensor, Quantization, benchmark_many, count_file_kernels
 from kzoo.exporting import export_model
 from kzoo.files import write_json
 from kzoo.run import Run, is_run, next_free
@@ -22,7 +22,6 @@ from kzoo.training.reporter import LogReporter, Reporter
 from .pipeline import check_parent, compress
 
 RESULTS = "versions.json"
-QUANTIZE = "int8"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,21 +66,43 @@ class Budget:
         return all(value is None for value in dataclasses.astuple(self))
 
 
-#: What is tried, by the accuracy and the training that it costs, the least first: names and arguments of `compress`.
-METHODS: Mapping[str, Mapping[str, Any]] = {
-    "int8": {},
-    "qat": {"qat": True},
-    "prune50-qat": {"prune": 0.5, "qat": True},
-    "cluster32-qat": {"cluster": 32, "qat": True},
-    "filters30-qat": {"filters": 0.3, "qat": True},
-    "cluster16-qat": {"cluster": 16, "qat": True},
-    "prune50-cluster16-qat": {"prune": 0.5, "cluster": 16, "qat": True},
-    "prune75-qat": {"prune": 0.75, "qat": True},
-    "filters50-qat": {"filters": 0.5, "qat": True},
-    "prune75-cluster16-qat": {"prune": 0.75, "cluster": 16, "qat": True},
-    "filters50-prune50-qat": {"filters": 0.5, "prune": 0.5, "qat": True},
-    "filters75-qat": {"filters": 0.75, "qat": True},
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A way to a smaller file.
+
+    Attributes:
+        arguments: Of `compress`; none: the run as it is.
+        quantize: Precision of the file.
+        per_tensor: Of an int8 file that is quantised after training, see `kzoo.export.Precision`.
+    """
+
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    quantize: Quantization = "int8"
+    per_tensor: PerTensor | None = None
+
+
+#: What can be tried, by the accuracy and the training that it costs, the least first.
+METHODS: Mapping[str, Method] = {
+    "dense": Method(quantize="fp32"),
+    "prune50": Method({"prune": 0.5}, quantize="fp32"),
+    "cluster16": Method({"cluster": 16}, quantize="fp32"),
+    "int8": Method(),
+    "int8-per-tensor": Method(per_tensor="all"),
+    "qat": Method({"qat": True}),
+    "qat-per-tensor": Method({"qat": True, "per_tensor": "all"}),
+    "prune50-qat": Method({"prune": 0.5, "qat": True}),
+    "cluster32-qat": Method({"cluster": 32, "qat": True}),
+    "filters30-qat": Method({"filters": 0.3, "qat": True}),
+    "cluster16-qat": Method({"cluster": 16, "qat": True}),
+    "prune50-cluster16-qat": Method({"prune": 0.5, "cluster": 16, "qat": True}),
+    "prune75-qat": Method({"prune": 0.75, "qat": True}),
+    "filters50-qat": Method({"filters": 0.5, "qat": True}),
+    "prune75-cluster16-qat": Method({"prune": 0.75, "cluster": 16, "qat": True}),
+    "filters50-prune50-qat": Method({"filters": 0.5, "prune": 0.5, "qat": True}),
+    "filters75-qat": Method({"filters": 0.75, "qat": True}),
 }
+#: What fits no better than its neighbours on a device, and stands in a sweep for comparison only.
+_FOR_COMPARISON = frozenset({"dense", "prune50", "cluster16", "int8-per-tensor", "qat-per-tensor"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +130,7 @@ def search(
     reporter: Reporter | None = None,
     **arguments: Any,
 ) -> Search:
-    """Compress a run in several ways and measure the int8 file of each.
+    """Compress a run in several ways and measure the file of each.
 
     What was done under `out` before is measured again, not trained again, so that a search that was interrupted goes
     on.
@@ -117,7 +138,7 @@ def search(
     Args:
         run: A finished run of a classifier.
         budget: Ends the search at the first version that fits. None: everything is tried.
-        methods: Names out of `METHODS`. Default: all.
+        methods: Names out of `METHODS`. Default: all; with a budget those that make int8 files.
         split: What the accuracy is measured on: `"val"`, or `"test"` for figures to publish. What is chosen is chosen
             on the validation split.
         out: A directory. Default: `runs/RUN-sweep-N`.
@@ -130,7 +151,8 @@ def search(
     """
     parent = run if isinstance(run, Run) else Run(run)
     reporter = reporter or LogReporter()
-    chosen = list(METHODS) if methods is None else list(methods)
+    fitting_ones = [name for name in METHODS if budget is None or name not in _FOR_COMPARISON]
+    chosen = fitting_ones if methods is None else list(methods)
     unknown = [name for name in chosen if name not in METHODS]
     if unknown:
         raise UsageError(f"Expected methods out of {', '.join(METHODS)}, received {unknown[0]!r}.")
@@ -160,9 +182,9 @@ def search(
     write_tradeoffs(directory, f"{parent.path.name}: what smaller costs", parent.info.model, versions)
     if budget is not None and fitting is None:
         nearest = min(versions, key=lambda each: max(share for _, share in budget.misses(each, reference)))
-        missed = "; ".join(text for text, _ in budget.misses(nearest, reference))
+        beyond = "; ".join(text for text, _ in budget.misses(nearest, reference))
         raise RunError(
-            f"Expected a version within the budget, received none. {nearest.name} came nearest: {missed}. "
+            f"Expected a version within the budget, received none. {nearest.name} came nearest: {beyond}. "
             f"All are in {directory / 'report.html'}; allow more, or give them more --epochs."
         )
     return Search(directory, tuple(versions), fitting)
@@ -187,13 +209,15 @@ def _measured(
 ) -> Version | None:
     """Train, if need be, and measure a version; None where the model has nothing to compress so."""
     method = METHODS[name]
-    run = parent if not method else _compressed(name, method, parent, directory, reporter, arguments)
+    run = parent if not method.arguments else _compressed(name, method, parent, directory, reporter, arguments)
     if run is None:
         return None
-    file = directory / f"{name}.{QUANTIZE}.tflite"
-    exported = export_model(run, file, quantize=QUANTIZE, data=arguments.get("data"), max_drop=1.0, overwrite=True)
+    file = _file(directory, name)
+    exported = export_model(
+        run, file, quantize=method.quantize, per_tensor=method.per_tensor, max_drop=1.0, overwrite=True
+    )
     metrics = _accuracy(file, split)
-    first = directory / f"{versions[0].name}.{QUANTIZE}.tflite" if versions else file
+    first = _file(directory, versions[0].name) if versions else file
     timed = benchmark_many([first, file])[1]
     kernels = count_file_kernels(file)
     weights = sum(kernel.size for kernel in kernels)
@@ -201,7 +225,7 @@ def _measured(
         name=name,
         run=str(run.path),
         file=str(file),
-        quantize=QUANTIZE,
+        quantize=method.quantize,
         split=split,
         samples=metrics.samples,
         accuracy=metrics.accuracy,
@@ -219,7 +243,7 @@ def _measured(
 
 def _compressed(
     name: str,
-    method: Mapping[str, Any],
+    method: Method,
     parent: Run,
     directory: Path,
     reporter: Reporter,
@@ -229,10 +253,14 @@ def _compressed(
     if is_run(path) and Run(path).info.status == "done":
         return Run(path)
     try:
-        return compress(parent, **method, **arguments, out=path, force=is_run(path), reporter=reporter)
+        return compress(parent, **method.arguments, **arguments, out=path, force=is_run(path), reporter=reporter)
     except ExportError as error:
         reporter.line(f"{name:<22} left out: {error}")
         return None
+
+
+def _file(directory: Path, name: str) -> Path:
+    return directory / f"{name}.{METHODS[name].quantize}.tflite"
 
 
 def _accuracy(source: Any, split: str) -> Metrics:

@@ -107,11 +107,12 @@ def plot_tradeoff(
         axes.vlines(cost(each), low, high, color=colour, alpha=0.35, linewidth=1.2)
         axes.plot(cost(each), each.accuracy, "o", color=colour, ms=6, zorder=3)
     axes.plot([cost(each) for each in best], [each.accuracy for each in best], color=theme.blue, linewidth=1.4)
-    for each in best:
+    for number, each in enumerate(best):
         axes.annotate(
             plain(each.name, 28),
             (cost(each), each.accuracy),
-            xytext=(6, -10),
+            # Neighbours lie near each other: their names take turns above and below.
+            xytext=(6, -11 if number % 2 else 5),
             textcoords="offset points",
             color=theme.ink,
             fontsize=SMALL,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.compression import Budget, search
 from kzoo.export import count_file_kernels
 from kzoo.export.compression.kernels import count_kernels
 from kzoo.export.compression.settings import PruneSettings
@@ -98,6 +99,64 @@ def test_a_clustered_lstm_loads_where_kzoo_is_not_imported_and_leaves_this_proce
     assert len(sizes) >= 3 and max(sizes) <= 16
 
 
+@pytest.mark.slow(25)
+def test_filters_are_gone_before_the_rest_is_pruned_and_a_teacher_helps(trained_run, tmp_path):
+    out = tmp_path / "narrow"
+    teacher = trained_run.path
+    run = kzoo.compress(trained_run, filters=0.3, prune=0.5, distill=[teacher], epochs=3, out=out)
+    assert run.info.macs <= 0.7 * trained_run.info.macs == 0.7 * run.info.compression.parent_macs
+    assert run.info.parameters < trained_run.info.parameters
+    assert run.info.compression.sparsity == pytest.approx(0.5, abs=0.01)
+    assert run.recipe.distillation.teachers == (str(teacher),) and run.info.teachers == (str(teacher),)
+    assert [row["epoch"] for row in run.history()] == [1, 2, 3, 4, 5, 6]
+    assert run.metrics.accuracy >= trained_run.metrics.accuracy - 0.05
+    assert kzoo.load(run).count_params() == run.info.parameters
+    with pytest.raises(kzoo.UsageError, match="which has other layers since kzoo compress"):
+        kzoo.load(run, classes=5)
+    with pytest.raises(kzoo.UsageError, match="Expected a run of kzoo train"):
+        run.update(status="interrupted")
+        kzoo.train("cnn", resume=True, out=out)
+
+
+@pytest.mark.slow(15)
+def test_factorised_kernels_have_fewer_parameters(trained_run, tmp_path):
+    run = kzoo.compress(trained_run, low_rank=0.7, epochs=2, out=tmp_path / "factors")
+    assert run.info.parameters < trained_run.info.parameters and run.info.compression.methods == ("lowrank",)
+    assert any(layer.name.endswith("_expand") for layer in run.model.layers)
+    assert run.metrics.accuracy >= trained_run.metrics.accuracy - 3 * POINT
+
+
+@pytest.mark.slow(40)
+def test_a_search_ends_at_the_first_version_that_fits(trained_run, tmp_path):
+    lines = []
+
+    class Lines:
+        def line(self, text):
+            lines.append(text)
+
+        def status(self, text):
+            """Nothing."""
+
+        def wants_status(self):
+            return False
+
+    plain = kzoo.export_model(trained_run, tmp_path / "plain.tflite", quantize="int8")
+    budget = Budget(size=int(0.9 * plain.gzip_size), drop=0.03)
+    methods = ["int8", "prune50-qat", "prune75-qat"]
+    out = tmp_path / "search"
+    found = search(trained_run, budget, methods=methods, epochs=2, out=out, reporter=Lines())
+    assert [each.name for each in found.versions] == ["int8", "prune50-qat"]
+    assert found.chosen.gzip_size <= budget.size and found.chosen.sparsity > 0.3
+    assert any("too much" in line and "bytes" in line for line in lines)
+    page = (out / "report.html").read_text()
+    assert "prune50-qat" in page and (out / "plots" / "size.png").stat().st_size > 5000
+    # What was trained is only measured again.
+    changed = (out / "prune50-qat" / "model.keras").stat().st_mtime_ns
+    with pytest.raises(kzoo.RunError, match=r"prune50-qat came nearest: .* of 100 bytes"):
+        search(trained_run, Budget(size=100), methods=methods[:2], out=out)
+    assert (out / "prune50-qat" / "model.keras").stat().st_mtime_ns == changed
+
+
 @pytest.mark.slow(15)
 def test_arrays_are_compressed_on_arrays(tmp_path):
     rng = np.random.default_rng(0)
@@ -115,6 +174,8 @@ def test_arrays_are_compressed_on_arrays(tmp_path):
     ("asked", "message"),
     [
         ({}, "Expected a method, received none. Choose --prune, --cluster or --qat"),
+        ({"filters": 1.0}, "Expected filters to be a share between 0 and 1"),
+        ({"prune": 0.5, "distill": ["no/run"]}, "no/run"),
         ({"prune": 1.5}, "Expected a sparsity between 0 and 1"),
         ({"prune": 0.0}, "Expected a sparsity between 0 and 1"),
         ({"cluster": 1}, "Expected at least 2 clusters"),
@@ -126,7 +187,7 @@ def test_arrays_are_compressed_on_arrays(tmp_path):
     ],
 )
 def test_what_cannot_be_asked_costs_nothing(trained_run, tmp_path, asked, message):
-    with pytest.raises(kzoo.UsageError, match=message):
+    with pytest.raises(kzoo.KzooError, match=message):
         kzoo.compress(trained_run, **asked, out=tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 

@@ -1,0 +1,84 @@
+"""What compression costs and saves on real data: `python -m bench.compression [NAME…]`.
+
+The parents are trainings of `bench.accuracy`. Each version is `kzoo compress`, then `kzoo export` with its gate open,
+and is measured on its exported file: accuracy on the test split, bytes, zeros and values counted in the file, time side
+by side with the float file. Runs lie under `runs/compression`; what is done there is measured only.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bench.accuracy import RUNS as PARENTS
+from bench.accuracy import TRAININGS, measure
+from bench.machine import keep_results, with_earlier
+from kzoo.compression import search
+from kzoo.evaluation.tradeoffs import Version
+
+RUNS = PARENTS.parent / "compression"
+#: Epochs of fine-tuning for each method, by parent.
+EPOCHS = {"resnet8.cifar10": 8, "mobilenet_v2.cifar10": 8, "ds_cnn.fsdd": 15, "lstm.fsdd": 15, "bilstm.fsdd": 10}
+_CONVOLUTIONAL = (
+    "dense",
+    "prune50",
+    "cluster16",
+    "int8",
+    "int8-per-tensor",
+    "qat",
+    "qat-per-tensor",
+    "prune50-qat",
+    "cluster16-qat",
+    "prune50-cluster16-qat",
+    "filters50-qat",
+)
+_RECURRENT = ("dense", "prune50", "cluster16", "int8")
+
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    """Train, or go on with it, and measure all versions of a parent."""
+    training = next(each for each in TRAININGS if each.name == name)
+    measure(training)
+    methods = _RECURRENT if "lstm" in name else _CONVOLUTIONAL
+    found = search(PARENTS / name, methods=methods, split="test", epochs=EPOCHS[name], out=RUNS / name)
+    dense = found.versions[0]
+    return [_row(name, version, dense, found.versions) for version in found.versions]
+
+
+def _row(parent: str, version: Version, dense: Version, versions: tuple[Version, ...]) -> dict[str, Any]:
+    # A float file beside the float file, an int8 file beside the int8 file.
+    plain = next(each for each in versions if each.quantize == version.quantize)
+    low, high = version.interval
+    return {
+        "model": parent,
+        "version": version.name,
+        "file": version.quantize,
+        "test": round(version.accuracy, 4),
+        "95 % interval": f"{low:.4f} to {high:.4f}",
+        "points": round(100 * (version.accuracy - dense.accuracy), 2),
+        "bytes": version.size,
+        "gzipped": version.gzip_size,
+        "smaller": f"{plain.gzip_size / version.gzip_size:.2f}×",
+        "zeros": f"{100 * version.sparsity:.1f} %",
+        "values": version.unique,
+        "million MACs": round(version.macs / 1e6, 2),
+        "time": f"{version.latency_ratio:.2f}×",
+        "minutes": round(version.minutes, 1),
+    }
+
+
+def main() -> None:
+    """Measure what was asked for and keep the table after each parent."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"Of {', '.join(EPOCHS)}. Default: all.")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.names) - set(EPOCHS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    for name in EPOCHS:
+        if not chosen.names or name in chosen.names:
+            rows = with_earlier("compression", rows_of(name), list(EPOCHS))
+            print(keep_results("compression", "python -m bench.compression", rows), flush=True)
+
+
+if __name__ == "__main__":
+    main()
