@@ -28,6 +28,7 @@ ALLOWED = {
         "keras",
         "tf_keras",
         "tensorflow",
+        "tensorflow_model_optimization",
         "flatbuffers",
         "numpy",
         "pydantic",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..graph import Graph, GraphLayer, Value, remove_call
+from kzoo.export.graph import Graph, GraphLayer, Value, remove_call
 
 _CONVOLUTIONS = frozenset({"Conv1D", "Conv2D", "Conv3D", "Dense"})
 _DEPTHWISE = frozenset({"DepthwiseConv1D", "DepthwiseConv2D"})

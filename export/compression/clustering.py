@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow_model_optimization as tfmot
 
-from ..graph import GraphLayer
+from kzoo.export.graph import GraphLayer
+
 from .kernels import kernel_places
 from .wrapping import Wrapping
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..graph import Call, Graph, GraphLayer, Value
-from ..precision import PerTensor
+from kzoo.export.graph import Call, Graph, GraphLayer, Value
+from kzoo.export.precision import PerTensor
 
 DEPTHWISE = frozenset({"DepthwiseConv1D", "DepthwiseConv2D"})
 _DENSE = frozenset({"Dense"})

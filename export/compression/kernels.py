@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from ..graph import Graph, GraphLayer, read_graph
+from kzoo.export.graph import Graph, GraphLayer, read_graph
 
 #: Kernels of these are small, and what they lose is missed: they stay as they are.
 _LEFT_ALONE = frozenset({"DepthwiseConv1D", "DepthwiseConv2D"})

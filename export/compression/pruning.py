@@ -11,9 +11,9 @@ import tensorflow_model_optimization as tfmot
 from tensorflow_model_optimization.python.core.sparsity.keras.pruning_policy import PruneForLatencyOnXNNPack
 
 from kzoo.errors import ExportError
+from kzoo.export.bridge import build_bridge
+from kzoo.export.graph import Graph, GraphLayer
 
-from ..bridge import build_bridge
-from ..graph import Graph, GraphLayer
 from .kernels import kernel_places, layers_with_kernels
 from .settings import PruneSettings
 from .wrapping import Wrapping

@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 
-from ..graph import GraphLayer
+from kzoo.export.graph import GraphLayer
+
 from .coverage import DEPTHWISE, Coverage
 from .kernels import kernel_places
 from .wrapping import Wrapping

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import GraphLayer
+from kzoo.export.graph import GraphLayer
 
 
 class Wrapping:

@@ -24,7 +24,7 @@ from kzoo.export.graph import read_graph
 from kzoo.files import atomic_path
 from kzoo.macs import count_macs
 from kzoo.recipes import Recipe, load_recipe
-from kzoo.recipes.schema import CompressionSection
+from kzoo.recipes.smaller import CompressionSection
 from kzoo.run import HISTORY, MODEL, RECIPE, CompressionFacts, Run, RunInfo, check_free, create_run, next_free
 from kzoo.training.fit import RUNS, fit_run, recorded_end
 from kzoo.training.plan import Plan, Start, check_space, make_plan

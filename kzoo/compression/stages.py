@@ -17,7 +17,7 @@ from kzoo.export.compression.pruning import Pruner, prune_targets
 from kzoo.export.compression.quantization import QuantizationTrainer
 from kzoo.export.compression.wrapping import Wrapping
 from kzoo.export.graph import Graph, read_graph
-from kzoo.recipes.schema import CompressionSection
+from kzoo.recipes.smaller import CompressionSection
 from kzoo.training.reporter import Reporter
 
 from .finetune import FineTuning

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kzoo.recipes.schema import DistillationSection, SimilaritySection
+from kzoo.recipes.schema import SimilaritySection
+from kzoo.recipes.smaller import DistillationSection
 
 from .distillation import ask_teachers, distillation_loss, feature_loss, features_of, with_features
 

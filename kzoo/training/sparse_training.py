@@ -17,7 +17,7 @@ import numpy as np
 from keras import ops
 
 from kzoo.errors import RecipeError, TrainingError
-from kzoo.recipes.schema import SparseTrainingSection
+from kzoo.recipes.smaller import SparseTrainingSection
 from kzoo.zoo import head_layers
 
 from .feed import PythonFeed

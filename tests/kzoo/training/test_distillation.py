@@ -18,7 +18,7 @@ import kzoo
 from kzoo.cli import cli
 from kzoo.data import open_dataset
 from kzoo.models import early_exit_resnet
-from kzoo.recipes.schema import DistillationSection
+from kzoo.recipes.smaller import DistillationSection
 from kzoo.training import make_plan, resolve_recipe
 from kzoo.training.distillation import distillation_loss, load_teachers, teacher_probabilities
 from kzoo.training.objectives import with_objective

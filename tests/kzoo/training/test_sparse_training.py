@@ -14,7 +14,8 @@ import pytest
 import kzoo
 from kzoo.data import open_dataset
 from kzoo.models import lenet5, mobilenet_v1_025_96
-from kzoo.recipes.schema import Adagrad, Adam, RmsProp, Sgd, SparseTrainingSection
+from kzoo.recipes.schema import Adagrad, Adam, RmsProp, Sgd
+from kzoo.recipes.smaller import SparseTrainingSection
 from kzoo.training import make_plan, resolve_recipe
 from kzoo.training.optimizer import build_optimizer
 from kzoo.training.phases import Phase, compile_for
