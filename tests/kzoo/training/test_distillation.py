@@ -20,7 +20,7 @@ from kzoo.data import open_dataset
 from kzoo.models import early_exit_resnet
 from kzoo.recipes.smaller import DistillationSection
 from kzoo.training import make_plan, resolve_recipe
-from kzoo.training.distillation import distillation_loss, load_teachers, teacher_probabilities
+from kzoo.training.distillation import distillation_loss, feature_loss, load_teachers, teacher_probabilities
 from kzoo.training.objectives import with_objective
 from kzoo.training.phases import Phase, compile_for
 
@@ -56,6 +56,14 @@ def test_the_loss_is_that_of_the_paper(temperature, weight, smoothing, teachers)
     if teachers == 1:
         alone = distillation_loss(labels, student, softmax(taught[0]), logits=True, **options)
         np.testing.assert_allclose(keras.ops.convert_to_numpy(alone), expected, rtol=2e-4, atol=1e-5)
+
+
+def test_features_are_matched_by_their_mean_squared_difference():
+    student, teacher = (RNG.normal(0, 1, (4, 2, 3, 5)).astype("float32") for _ in range(2))
+    expected = ((student.mean((1, 2)) - teacher.mean((1, 2))) ** 2).mean(1)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(feature_loss(student, teacher)), expected, rtol=1e-5)
+    flat = keras.ops.convert_to_numpy(feature_loss(student[:, 0, 0], teacher[:, 0, 0]))
+    np.testing.assert_allclose(flat, ((student - teacher)[:, 0, 0] ** 2).mean(1), rtol=1e-5)
 
 
 def test_certainty_gives_no_infinity():
@@ -109,19 +117,20 @@ def test_a_step_changes_the_student_and_not_the_teachers(trained_run, digits):
         np.testing.assert_array_equal(old, new)
 
 
-def test_every_classifier_of_a_network_with_exits_is_taught():
+@pytest.mark.parametrize("ending", ["softmax", None])
+def test_every_classifier_of_a_network_with_exits_is_taught(ending):
     keras.utils.set_random_seed(0)
-    student = early_exit_resnet(input_shape=(8, 8, 1), classes=10, blocks=1, width=8)
+    student = early_exit_resnet(input_shape=(8, 8, 1), classes=10, blocks=1, width=8, classifier_activation=ending)
     teachers = [keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")])]
     model = with_objective(student, None, DistillationSection(teachers=("t",), temperature=3.0, weight=0.7), teachers)
-    model.compile("sgd", keras.losses.CategoricalCrossentropy(label_smoothing=0.1), metrics=["accuracy"])
+    loss = keras.losses.CategoricalCrossentropy(from_logits=ending is None, label_smoothing=0.1)
+    model.compile("sgd", loss, metrics=["accuracy"])
     x, y = RNG.random((6, 8, 8, 1)).astype("float32"), np.eye(10, dtype="float32")[:6]
     weights = np.linspace(0.5, 2, 6).astype("float32")
-    logits = [np.log(answer) for answer in student.predict_on_batch(x)]
+    logits = [answer if ending is None else np.log(answer) for answer in student.predict_on_batch(x)]
     taught = np.log(teachers[0].predict_on_batch(x))[None]
     expected = np.mean([hinton(y, each, taught, 3.0, 0.7, 0.1) * weights for each in logits])
-    loss = model.compute_loss(x, y, model(x), weights, training=True)
-    assert float(loss) == pytest.approx(expected, rel=1e-4)
+    assert float(model.compute_loss(x, y, model(x), weights, training=True)) == pytest.approx(expected, rel=1e-4)
     # Validation knows the labels alone.
     plain = np.mean([hinton(y, each, taught, 3.0, 0.0, 0.1) for each in logits])
     assert model.test_on_batch(x, y, return_dict=True)["loss"] == pytest.approx(plain, rel=1e-4)
