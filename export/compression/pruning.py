@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow_model_optimization as tfmot
 from tensorflow_model_optimization.python.core.sparsity.keras.pruning_policy import PruneForLatencyOnXNNPack
 
@@ -14,7 +13,7 @@ from kzoo.errors import ExportError
 from kzoo.export.bridge import build_bridge
 from kzoo.export.graph import Graph, GraphLayer
 
-from .kernels import kernel_places, layers_with_kernels
+from .kernels import kernel_places
 from .settings import PruneSettings
 from .wrapping import Wrapping
 
@@ -22,8 +21,6 @@ from .wrapping import Wrapping
 _RAMP = 0.6
 #: Masks are drawn so often on the way there: finding a threshold sorts all weights.
 _UPDATES = 50
-#: A layer keeps at least this share of its weights when layers share one target.
-_KEPT = 0.02
 
 
 class Pruner(Wrapping):
@@ -78,52 +75,12 @@ class Pruner(Wrapping):
         )
 
 
-def prune_targets(graph: Graph, settings: PruneSettings, layers: list[str]) -> dict[str, float]:
-    """Give the sparsity of each layer.
-
-    Args:
-        graph: the model's.
-        settings: what was asked for.
-        layers: that may be pruned.
+def layers_for_xnnpack(graph: Graph) -> list[str]:
+    """Give the layers that XNNPACK computes sparsely, if the model as a whole has the shape for it.
 
     Raises:
-        ExportError: no layer of these can be pruned so.
+        ExportError: it has not.
     """
-    if settings.pattern == "xnnpack":
-        layers = [name for name in _for_xnnpack(graph) if name in layers]
-    if settings.pattern == "block":
-        layers = [layer.name for layer in _of(graph, layers) if all(k.ndim == 2 for k in _kernels(layer))]
-    if not layers:
-        kinds = {
-            "xnnpack": "1×1 convolutions",
-            "block": "dense and recurrent layers",
-        }.get(settings.pattern, "convolutions, dense, recurrent or attention layers between the first and the last")
-        raise ExportError(
-            f"Expected a model with {kinds} to prune. Received: one with none. "
-            "Choose another pattern, or another model."
-        )
-    if settings.scope == "layer" or settings.pattern == "2:4":
-        return dict.fromkeys(layers, settings.sparsity)
-    return _ranked_together(_of(graph, layers), settings.sparsity)
-
-
-def _ranked_together(layers: list[GraphLayer], sparsity: float) -> dict[str, float]:
-    """Shares of each layer among the smallest weights of all, each measured by its layer's spread."""
-    sizes = [np.concatenate([np.abs(kernel).ravel() for kernel in _kernels(layer)]) for layer in layers]
-    scaled = [size / max(float(size.std()), 1e-12) for size in sizes]
-    total = sum(each.size for each in scaled)
-    caps = [each.size - max(1, math.ceil(_KEPT * each.size)) for each in scaled]
-    wanted = min(round(sparsity * total), sum(caps))
-    ordered = np.sort(np.concatenate([np.sort(each)[:cap] for each, cap in zip(scaled, caps, strict=True)]))
-    threshold = ordered[max(wanted - 1, 0)]
-    return {
-        layer.name: min(int(np.count_nonzero(each <= threshold)), cap) / each.size
-        for layer, each, cap in zip(layers, scaled, caps, strict=True)
-    }
-
-
-def _for_xnnpack(graph: Graph) -> list[str]:
-    """Layers that XNNPACK computes sparsely, if the model as a whole has the shape for it."""
     policy = PruneForLatencyOnXNNPack()
     bridged = build_bridge(graph)
     try:
@@ -135,11 +92,3 @@ def _for_xnnpack(graph: Graph) -> list[str]:
             f"--set model.arguments.sparse_inference=true, or choose another pattern."
         ) from error
     return [layer.name for layer in bridged.layers if policy.allow_pruning(layer)]
-
-
-def _of(graph: Graph, names: list[str]) -> list[GraphLayer]:
-    return [layer for layer in layers_with_kernels(graph) if layer.name in names]
-
-
-def _kernels(layer: GraphLayer) -> list[np.ndarray]:
-    return [layer.weights[place] for place in kernel_places(layer)]

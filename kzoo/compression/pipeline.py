@@ -14,12 +14,13 @@ import keras
 import numpy as np
 
 from kzoo.data import ARRAYS
-from kzoo.errors import RunError, TrainingError, UsageError
+from kzoo.errors import ExportError, RunError, TrainingError, UsageError
 from kzoo.evaluation.finish import finish_run
 from kzoo.export.child_process import ChildProcess
 from kzoo.export.compression import factorise, remove_filters
 from kzoo.export.compression.kernels import choose_layers, count_kernels, layers_with_kernels, sparsity_of
 from kzoo.export.compression.settings import PruneSettings
+from kzoo.export.compression.targets import prune_targets
 from kzoo.export.graph import read_graph
 from kzoo.files import atomic_path
 from kzoo.macs import count_macs
@@ -130,6 +131,7 @@ def compress(
     path = Path(out) if out else next_free(RUNS, f"{plan.name}-{'-'.join(section.methods)}")
     check_space(plan, path)
     plan, lines = _rebuilt(plan, section)
+    _check_layers(plan.model, section)
     made = create_run(path, _info(parent, plan), plan.recipe, force=force)
     with recorded_end(made):
         reporter.line(
@@ -179,6 +181,23 @@ def _rebuilt(plan: Plan, section: CompressionSection) -> tuple[Plan, list[str]]:
             f"{ranks.parameters_after:,} parameters"
         )
     return (plan if model is plan.model else dataclasses.replace(plan, model=model, macs=count_macs(model))), lines
+
+
+def _check_layers(model: keras.Model, section: CompressionSection) -> None:
+    """Make sure that there is something to prune or to cluster, before anything is written.
+
+    Raises:
+        ExportError: There is nothing.
+    """
+    graph = read_graph(model)
+    layers = choose_layers(graph, ends=section.all_layers)
+    if section.prune is not None and section.prune.pattern != "xnnpack":
+        prune_targets(graph, section.prune, layers)
+    elif section.clusters is not None and not layers:
+        raise ExportError(
+            f"Expected a model with layers to cluster between its first and its last, received {model.name} with none. "
+            f"Ask for --all-layers."
+        )
 
 
 def _at_a_higher_rate(plan: Plan) -> Plan:

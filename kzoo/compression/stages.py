@@ -13,8 +13,9 @@ from kzoo.export.compression.batch_norm import FoldedNormalization, fold_batch_n
 from kzoo.export.compression.clustering import Clusterer
 from kzoo.export.compression.coverage import Coverage, cover
 from kzoo.export.compression.kernels import choose_layers
-from kzoo.export.compression.pruning import Pruner, prune_targets
+from kzoo.export.compression.pruning import Pruner, layers_for_xnnpack
 from kzoo.export.compression.quantization import QuantizationTrainer
+from kzoo.export.compression.targets import prune_targets
 from kzoo.export.compression.wrapping import Wrapping
 from kzoo.export.graph import Graph, read_graph
 from kzoo.recipes.smaller import CompressionSection
@@ -64,7 +65,10 @@ def _prune(
 ) -> None:
     assert section.prune is not None
     graph = read_graph(model)
-    targets = prune_targets(graph, section.prune, choose_layers(graph, ends=section.all_layers))
+    layers = choose_layers(graph, ends=section.all_layers)
+    if section.prune.pattern == "xnnpack":
+        layers = [name for name in layers_for_xnnpack(graph) if name in layers]
+    targets = prune_targets(graph, section.prune, layers)
     outcome.targets, outcome.layers = targets, list(targets)
     wrapping = Pruner(section.prune, targets, tuning.steps)
     reporter.line(
