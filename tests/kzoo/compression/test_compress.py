@@ -181,7 +181,6 @@ def test_arrays_are_compressed_on_arrays(tmp_path):
         ({"cluster": 1}, "Expected at least 2 clusters"),
         ({"cluster": 2, "prune": 0.5}, "Expected at least 3 clusters after pruning"),
         ({"prune": 0.5, "per_tensor": "all"}, "Expected --per-tensor all with --qat"),
-        ({"prune": PruneSettings(0.5, pattern="block")}, "Expected a model with dense and recurrent layers"),
         ({"prune": 0.5, "settings": {"seed": 7}}, "Expected the run's own seed"),
         ({"prune": 0.5, "settings": {"optimizer.ema": 0.9}}, "Expected no optimizer.ema"),
         ({"prune": 0.5, "settings": {"optimizer.rate": 0.9}}, "unknown key .optimizer.rate."),

@@ -1,4 +1,4 @@
-"""Normalisations folded into the layers before them, and laid out again: the same answers."""
+"""What compression reads out of a model: layers, kernels, targets, and normalisations folded and laid out again."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import keras
 import numpy as np
 import pytest
 
+from kzoo.errors import ExportError
 from kzoo.export.bridge import build_bridge, check_bridge, return_weights
 from kzoo.export.compression.batch_norm import fold_batch_norm
 from kzoo.export.compression.coverage import cover
 from kzoo.export.compression.kernels import choose_layers, count_arrays, count_kernels
+from kzoo.export.compression.settings import PruneSettings
+from kzoo.export.compression.targets import prune_targets
 from kzoo.export.graph import read_graph
 
 layers = keras.layers
@@ -73,6 +76,21 @@ def test_the_first_the_last_and_depthwise_layers_are_spared() -> None:
     assert choose_layers(graph) == ["pointwise", "dense"]
     assert choose_layers(graph, ends=True) == ["stem", "pointwise", "dense", "head"]
     assert choose_layers(graph, ["dense"]) == ["pointwise"]
+
+
+def test_targets_follow_the_pattern_and_the_scope() -> None:
+    model = mobile()
+    graph = read_graph(model)
+    chosen = choose_layers(graph, ends=True)
+    assert prune_targets(graph, PruneSettings(0.5, pattern="block"), chosen) == {"dense": 0.5, "head": 0.5}
+    with pytest.raises(ExportError, match="Expected a model with dense and recurrent layers to prune"):
+        prune_targets(graph, PruneSettings(0.5, pattern="block"), ["stem", "pointwise"])
+    with pytest.raises(ExportError, match="between the first and the last"):
+        prune_targets(graph, PruneSettings(0.5), [])
+    together = prune_targets(graph, PruneSettings(0.6, scope="global"), chosen)
+    sizes = {each.layer: each.size for each in count_kernels(model, chosen)}
+    assert sum(together[name] * sizes[name] for name in chosen) == pytest.approx(0.6 * sum(sizes.values()), rel=0.01)
+    assert len(set(together.values())) > 1 and max(together.values()) <= 0.98
 
 
 def test_zeros_and_different_values_are_counted() -> None:
