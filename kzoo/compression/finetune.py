@@ -72,13 +72,7 @@ class FineTuning:
         logits = plan.arguments.get("classifier_activation", "softmax") is None
         model = FineTuned(bridged.inputs, bridged.outputs, name=bridged.name)
         model.prepare(wrapping, plan.teachers, recipe, logits=logits)
-        model.compile(
-            optimizer=build_tf_keras_optimizer(recipe.optimizer),
-            loss=tf_keras.losses.CategoricalCrossentropy(
-                from_logits=logits, label_smoothing=recipe.regularisation.label_smoothing
-            ),
-            metrics=[tf_keras.metrics.CategoricalAccuracy(name="accuracy")],
-        )
+        model.compile(optimizer=build_tf_keras_optimizer(recipe.optimizer))
         train, val = WatchedSplit(plan.training_split()), WatchedSplit(plan.dataset.val)
         val_order = EpochOrder(len(val.labels), recipe.batch_size, recipe.seed)
         best = _KeepBest(wrapping, and_keep, self._epoch + first_step / order.batches)
@@ -121,33 +115,45 @@ class FineTuned(tf_keras.Model):
             logits: Whether the model answers with logits.
         """
         self._wrapping = wrapping
+        self._labels_loss = tf_keras.losses.CategoricalCrossentropy(
+            from_logits=logits, label_smoothing=recipe.regularisation.label_smoothing
+        )
+        # Of the first output, which is the whole network's; compiled metrics would be one for each.
+        self._mean_loss = tf_keras.metrics.Mean(name="loss")
+        self._accuracy = tf_keras.metrics.CategoricalAccuracy(name="accuracy")
         # Closures and not attributes: tf_keras would track the teachers' variables.
         self._taught = _taught(teachers, recipe, logits) if teachers else None
         self._penalty = _penalty(wrapping, recipe.regularisation.l1, recipe.regularisation.l2)
+
+    @property
+    def metrics(self) -> list[Any]:
+        """Loss and accuracy, which begin anew with each epoch."""
+        return [self._mean_loss, self._accuracy]
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step on a batch `(x, y)` or `(x, y, sample_weight)`."""
         x, y, sample_weight = tf_keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             answers = tf.nest.flatten(self(x, training=True))
-            losses = [self.compiled_loss(y, each, sample_weight) for each in answers]
-            if self._taught is not None:
+            if self._taught is None:
+                losses = [self._labels_loss(y, each, sample_weight) for each in answers]
+            else:
                 losses = self._taught(x, y, answers, sample_weight)
             loss = tf.add_n(losses) / len(losses) + self._penalty()
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         self._wrapping.project()
-        return self._measured(y, answers[0], sample_weight)
+        return self._measured(loss, y, answers[0], sample_weight)
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """The same without learning."""
+        """The labels' loss of a batch, without learning."""
         x, y, sample_weight = tf_keras.utils.unpack_x_y_sample_weight(data)
         answers = tf.nest.flatten(self(x, training=False))
-        for each in answers:
-            self.compiled_loss(y, each, sample_weight)
-        return self._measured(y, answers[0], sample_weight)
+        losses = [self._labels_loss(y, each, sample_weight) for each in answers]
+        return self._measured(tf.add_n(losses) / len(losses), y, answers[0], sample_weight)
 
-    def _measured(self, y: Any, answer: Any, sample_weight: Any) -> dict[str, Any]:
-        self.compiled_metrics.update_state(y, answer, sample_weight)
+    def _measured(self, loss: Any, y: Any, answer: Any, sample_weight: Any) -> dict[str, Any]:
+        self._mean_loss.update_state(loss, tf.shape(y)[0])
+        self._accuracy.update_state(y, answer, sample_weight)
         return {metric.name: metric.result() for metric in self.metrics}
 
 
