@@ -18,7 +18,7 @@ from kzoo.evaluation.tradeoffs import Version
 
 RUNS = PARENTS.parent / "compression"
 #: Epochs of fine-tuning for each method, by parent.
-EPOCHS = {"resnet8.cifar10": 8, "mobilenet_v2.cifar10": 8, "ds_cnn.fsdd": 15, "lstm.fsdd": 15, "bilstm.fsdd": 10}
+EPOCHS = {"resnet8.cifar10": 8, "mobilenet_v2.cifar10": 8, "ds_cnn.fsdd": 8, "lstm.fsdd": 8, "bilstm.fsdd": 8}
 _CONVOLUTIONAL = (
     "dense",
     "prune50",

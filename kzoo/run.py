@@ -54,13 +54,14 @@ class CompressionFacts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     methods: tuple[str, ...]
-    # Layers that were compressed.
-    layers: tuple[str, ...] = ()
-    # Share of zeros in their kernels, and in those of the whole model.
-    sparsity: float
+    # Layers that were pruned, and the share of zeros in their kernels.
+    pruned: tuple[str, ...] = ()
+    sparsity: float = 0.0
+    # Of all kernels of the model.
     total_sparsity: float
-    # Different values in the kernel of these layers that has most of them.
-    unique: int
+    # Layers that were clustered, and the different values in the kernel that has most of them.
+    clustered: tuple[str, ...] = ()
+    unique: int = 0
     # The parent's, for comparison.
     parent_accuracy: float | None = None
     parent_parameters: int

@@ -23,6 +23,9 @@ class Clusterer(Wrapping):
         clusters: values of a kernel.
         layers: to cluster; one with fewer weights than clusters is left as it is.
         keep_zeros: whether zeros stay zero, as one of the values.
+
+    Attributes:
+        clustered: the layers that are, once the model is built.
     """
 
     def __init__(self, clusters: int, layers: Collection[str], *, keep_zeros: bool = False) -> None:
@@ -30,6 +33,7 @@ class Clusterer(Wrapping):
         self.clusters = clusters
         self.layers = layers
         self.keep_zeros = keep_zeros
+        self.clustered: list[str] = []
         self._wrapped: list[Any] = []
 
     def wrap(self, layer: Any, source: GraphLayer) -> Any:
@@ -45,6 +49,7 @@ class Clusterer(Wrapping):
             preserve_sparsity=self.keep_zeros and has_zeros,
         )
         self._wrapped.append(wrapper)
+        self.clustered.append(source.name)
         return wrapper
 
     def weights(self) -> dict[str, list[np.ndarray]]:

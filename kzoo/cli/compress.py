@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     help="With --qat: layers whose kernel has one step in the int8 file. Clustered kernels always have.",
 )
 @click.option("--distill", multiple=True, metavar="TEACHER", help="A run or .keras file to learn from, too.")
-@click.option("--all-layers", is_flag=True, help="Compress the first layer and the last ones, too.")
+@click.option("--all-layers", is_flag=True, help="Prune and factorise the first layer and the last ones, too.")
 @click.option("--sweep", is_flag=True, help="Try many combinations: what each costs and reaches.")
 @click.option("--max-size", metavar="BYTES", help="Search for an int8 file no larger, gzipped: 100k, 1.5M.")
 @click.option("--max-drop", type=click.FloatRange(0), metavar="POINTS", help="Points of accuracy that it may lose.")
@@ -165,11 +165,13 @@ def _summary(made: Run) -> list[str]:
     assert facts is not None
     before = "" if facts.parent_accuracy is None else f" (before {facts.parent_accuracy:.4f})"
     lines = [f"test {metrics.headline}{before} on {metrics.samples:,} samples, best epoch {made.info.best_epoch}"]
-    if facts.layers:
+    if facts.pruned:
         lines.append(
-            f"{len(facts.layers)} layers: {100 * facts.sparsity:.1f} % zeros, at most {facts.unique:,} values a "
-            f"kernel; {100 * facts.total_sparsity:.1f} % zeros in all kernels"
+            f"{len(facts.pruned)} layers pruned: {100 * facts.sparsity:.1f} % zeros, "
+            f"{100 * facts.total_sparsity:.1f} % in all kernels"
         )
+    if facts.clustered:
+        lines.append(f"{len(facts.clustered)} layers clustered: at most {facts.unique:,} values a kernel")
     if facts.ranges:
         lines.append(f"int8 file: kzoo export {made.path} --quantize int8")
     lines.append(f"report {made.path / 'report.html'}")

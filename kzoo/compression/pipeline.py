@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from kzoo.data import ARRAYS
-from kzoo.errors import ExportError, RunError, TrainingError, UsageError
+from kzoo.errors import RunError, TrainingError, UsageError
 from kzoo.evaluation.finish import finish_run
 from kzoo.export.child_process import ChildProcess
 from kzoo.export.compression import factorise, remove_filters
@@ -80,7 +80,7 @@ def compress(
         qat: Train with the rounding of an int8 file; `kzoo.export_model(run, quantize="int8")` takes its ranges.
         per_tensor: Of that file: which layers' kernels have one step, `"none"`, `"dense"` or `"all"`. Clustered
             kernels need `"all"`, and get it.
-        all_layers: Compress the first layer and the last ones, too, which lose most.
+        all_layers: Prune and factorise the first layer and the last ones, too, which lose most.
         distill: Runs or `.keras` files whose answers the smaller model learns as well, its parent for one; see the
             recipe's `distillation`.
         data: Arrays `(x, y)` where the run was trained on arrays. Default: the data of the run.
@@ -138,7 +138,7 @@ def compress(
             f"model  {parent.path}: {info.parameters:,} parameters, "
             f"{' → '.join(section.methods)}, {recipe.epochs} epochs each"
         )
-        answer: dict[str, Any] = {"layers": [], "targets": {}, "ranges": {}}
+        answer: dict[str, Any] = {"targets": {}, "clustered": [], "ranges": {}}
         start, trained = parent.path / MODEL, 0
         if plan.model is not parent.model:
             for line in lines:
@@ -184,20 +184,14 @@ def _rebuilt(plan: Plan, section: CompressionSection) -> tuple[Plan, list[str]]:
 
 
 def _check_layers(model: keras.Model, section: CompressionSection) -> None:
-    """Make sure that there is something to prune or to cluster, before anything is written.
+    """Make sure that there is something to prune, before anything is written.
 
     Raises:
         ExportError: There is nothing.
     """
     graph = read_graph(model)
-    layers = choose_layers(graph, ends=section.all_layers)
     if section.prune is not None and section.prune.pattern != "xnnpack":
-        prune_targets(graph, section.prune, layers)
-    elif section.clusters is not None and not layers:
-        raise ExportError(
-            f"Expected a model with layers to cluster between its first and its last, received {model.name} with none. "
-            f"Ask for --all-layers."
-        )
+        prune_targets(graph, section.prune, choose_layers(graph, ends=section.all_layers))
 
 
 def _at_a_higher_rate(plan: Plan) -> Plan:
@@ -356,7 +350,6 @@ def _facts(made: Run, parent: Run, section: CompressionSection, answer: Mapping[
     """
     model: keras.Model = made.model
     counts = {each.layer: each for each in count_kernels(model)}
-    chosen = [counts[name] for name in answer["layers"]]
     for name, target in answer["targets"].items():
         count = counts[name]
         # TF-MOT keeps the rounded number of weights of each kernel, and at least one.
@@ -365,18 +358,20 @@ def _facts(made: Run, parent: Run, section: CompressionSection, answer: Mapping[
                 f"Expected {100 * target:.1f} % zeros in layer {name}, received {100 * count.sparsity:.1f} %. "
                 f"Give it more steps: --epochs, or a smaller --batch-size."
             )
-    clusters = section.clusters
-    for count in chosen if clusters is not None else ():
-        if count.unique > max(clusters or 0, 1) and count.size > (clusters or 0):
+    clustered = [counts[name] for name in answer["clustered"]]
+    for count in clustered:
+        if count.unique > (section.clusters or 0):
             raise TrainingError(
-                f"Expected {clusters} values in layer {count.layer}, received {count.unique}. Take another number."
+                f"Expected {section.clusters} values in layer {count.layer}, received {count.unique}. "
+                f"Take another number."
             )
     return CompressionFacts(
         methods=section.methods,
-        layers=tuple(answer["layers"]),
-        sparsity=sparsity_of(chosen),
+        pruned=tuple(answer["targets"]),
+        sparsity=sparsity_of(counts[name] for name in answer["targets"]),
         total_sparsity=sparsity_of(counts.values()),
-        unique=max((count.unique for count in chosen), default=0),
+        clustered=tuple(answer["clustered"]),
+        unique=max((count.unique for count in clustered), default=0),
         parent_accuracy=parent.info.metrics.get("test", {}).get("accuracy"),
         parent_parameters=parent.info.parameters,
         parent_macs=parent.info.macs,

@@ -17,7 +17,7 @@ from kzoo.export.compression.pruning import Pruner, layers_for_xnnpack
 from kzoo.export.compression.quantization import QuantizationTrainer
 from kzoo.export.compression.targets import prune_targets
 from kzoo.export.compression.wrapping import Wrapping
-from kzoo.export.graph import Graph, read_graph
+from kzoo.export.graph import read_graph
 from kzoo.recipes.smaller import CompressionSection
 from kzoo.training.reporter import Reporter
 
@@ -29,14 +29,14 @@ class Outcome:
     """What the stages came to, beside the weights that are in the model.
 
     Attributes:
-        layers: that were compressed.
         targets: sparsity of each layer that was pruned.
+        clustered: layers whose weights share values.
         ranges: of outputs, where training for integers has settled them.
         best_epoch: of the last stage, counted over the whole run from 1.
     """
 
-    layers: list[str] = dataclasses.field(default_factory=list)
     targets: dict[str, float] = dataclasses.field(default_factory=dict)
+    clustered: list[str] = dataclasses.field(default_factory=list)
     ranges: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     best_epoch: int | None = None
 
@@ -69,13 +69,14 @@ def _prune(
     if section.prune.pattern == "xnnpack":
         layers = [name for name in layers_for_xnnpack(graph) if name in layers]
     targets = prune_targets(graph, section.prune, layers)
-    outcome.targets, outcome.layers = targets, list(targets)
+    outcome.targets = targets
     wrapping = Pruner(section.prune, targets, tuning.steps)
     reporter.line(
         f"prune  {len(targets)} layers to {100 * section.prune.sparsity:g} % zeros ({section.prune.pattern}, "
         f"{section.prune.schedule}), complete at step {wrapping.last_update} of {tuning.steps}"
     )
-    outcome.best_epoch = _fit(model, graph, [], wrapping, tuning, first_step=wrapping.last_update)
+    bridged = build_bridge(graph, batch_size=None, wrap=wrapping)
+    outcome.best_epoch = _fit(model, bridged, [], wrapping, tuning, first_step=wrapping.last_update)
 
 
 def _cluster(
@@ -83,12 +84,13 @@ def _cluster(
 ) -> None:
     assert section.clusters is not None
     graph = read_graph(model)
-    outcome.layers = outcome.layers or choose_layers(graph, ends=section.all_layers)
     # An integer file holds folded kernels: it is those that are to have few values.
     folded = fold_batch_norm(graph) if section.quantize else []
-    wrapping = Clusterer(section.clusters, outcome.layers, keep_zeros=bool(outcome.targets))
-    reporter.line(f"cluster {len(outcome.layers)} layers to {section.clusters} values a kernel")
-    outcome.best_epoch = _fit(model, graph, folded, wrapping, tuning)
+    wrapping = Clusterer(section.clusters, choose_layers(graph, ends=True), keep_zeros=bool(outcome.targets))
+    bridged = build_bridge(graph, batch_size=None, wrap=wrapping)
+    outcome.clustered = wrapping.clustered
+    reporter.line(f"cluster {len(outcome.clustered)} layers to {section.clusters} values a kernel")
+    outcome.best_epoch = _fit(model, bridged, folded, wrapping, tuning)
 
 
 def _quantize(
@@ -102,11 +104,12 @@ def _quantize(
     wrapping = QuantizationTrainer(
         coverage,
         keep_zeros=list(outcome.targets),
-        keep_clusters=outcome.layers if section.clusters else [],
+        keep_clusters=outcome.clustered,
     )
     kept: dict[str, Any] = {}
+    bridged = build_bridge(graph, batch_size=None, wrap=wrapping)
     outcome.best_epoch = _fit(
-        model, graph, folded, wrapping, tuning, and_keep=lambda: kept.update(ranges=wrapping.ranges())
+        model, bridged, folded, wrapping, tuning, and_keep=lambda: kept.update(ranges=wrapping.ranges())
     )
     outcome.ranges = kept["ranges"]
 
@@ -125,7 +128,7 @@ def describe_coverage(coverage: list[Coverage]) -> list[str]:
 
 def _fit(
     model: keras.Model,
-    graph: Graph,
+    bridged: Any,
     folded: list[FoldedNormalization],
     wrapping: Wrapping,
     tuning: FineTuning,
@@ -133,8 +136,7 @@ def _fit(
     first_step: int = 0,
     and_keep: Callable[[], None] = lambda: None,
 ) -> int:
-    """Train the wrapped graph and bring the best epoch's weights into the model; gives that epoch."""
-    bridged = build_bridge(graph, batch_size=None, wrap=wrapping)
+    """Train the wrapped model and bring the best epoch's weights into the Keras model; gives that epoch."""
     best, weights = tuning.fit(bridged, wrapping, first_step=first_step, and_keep=and_keep)
     for each in folded:
         weights.update(each.unfolded(*weights[each.layer.name]))

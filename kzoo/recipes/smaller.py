@@ -26,7 +26,7 @@ class CompressionSection(Section):
     quantize: bool = False
     # Of the int8 file: which layers' kernels have one step; see `kzoo.export.Precision`.
     per_tensor: PerTensor = "none"
-    # The first layer and the last ones are compressed, too.
+    # The first layer and the last ones are pruned and factorised, too.
     all_layers: bool = False
 
     @property

@@ -33,13 +33,13 @@ def test_zeros_and_shared_values_are_in_the_model_and_in_the_int8_file(pruned_cl
     facts = run.info.compression
     assert facts.methods == ("prune", "cluster", "qat")
     assert facts.sparsity == pytest.approx(0.5, abs=0.01) and 2 < facts.unique <= 16
-    counts = count_kernels(keras.saving.load_model(run.path / "model.keras"), facts.layers)
+    counts = count_kernels(keras.saving.load_model(run.path / "model.keras"), facts.pruned)
     assert all(count.sparsity == pytest.approx(0.5, abs=0.01) and count.unique <= 16 for count in counts)
     assert run.metrics.accuracy >= trained_run.metrics.accuracy - 2 * POINT
 
     result = kzoo.export_model(run, tmp_path / "m.tflite", quantize="int8")
     kernels = count_file_kernels(result.path)
-    assert len(kernels) == len(facts.layers)
+    assert len(kernels) == len(facts.pruned)
     assert all(kernel.zeros / kernel.size >= 0.49 and kernel.unique <= 16 for kernel in kernels)
     plain = kzoo.export_model(trained_run, tmp_path / "plain.tflite", quantize="int8")
     assert plain.gzip_size > 1.3 * result.gzip_size
@@ -62,17 +62,17 @@ def test_a_run_of_six_steps_reaches_its_sparsity(trained_run, tmp_path):
     run = kzoo.compress(trained_run, prune=0.8, epochs=2, batch_size=512, out=tmp_path / "short")
     assert len(run.history()) == 2
     (target,) = {0.8}
-    for count in count_kernels(run.model, run.info.compression.layers):
+    for count in count_kernels(run.model, run.info.compression.pruned):
         assert count.sparsity == pytest.approx(target, abs=0.01)
     # The first and the last layer are left alone unless asked for.
     everything = [count.layer for count in count_kernels(run.model)]
-    assert set(run.info.compression.layers) == set(everything[1:-1])
+    assert set(run.info.compression.pruned) == set(everything[1:-1])
 
 
 @pytest.mark.slow(15)
 def test_of_every_four_weights_two_are_zero(trained_run, tmp_path):
     run = kzoo.compress(trained_run, prune=PruneSettings(0.5, pattern="2:4"), epochs=1, out=tmp_path / "pattern")
-    for name in run.info.compression.layers:
+    for name in run.info.compression.pruned:
         kernel = run.model.get_layer(name).get_weights()[0]
         # TF-MOT counts along the input channels.
         groups = np.moveaxis(kernel, -2, -1).reshape(-1, 4)
@@ -84,7 +84,7 @@ def test_a_clustered_lstm_loads_where_kzoo_is_not_imported_and_leaves_this_proce
     trained_sequence_run, tmp_path
 ):
     before = dict(os.environ)
-    run = kzoo.compress(trained_sequence_run, cluster=16, all_layers=True, epochs=2, out=tmp_path / "clustered")
+    run = kzoo.compress(trained_sequence_run, cluster=16, epochs=2, out=tmp_path / "clustered")
     assert dict(os.environ) == before
     assert "tensorflow_model_optimization" not in sys.modules and keras.__version__.startswith("3.")
     assert run.metrics.accuracy >= trained_sequence_run.metrics.accuracy - 2 * POINT
