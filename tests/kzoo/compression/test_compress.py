@@ -141,7 +141,7 @@ def test_a_search_ends_at_the_first_version_that_fits(trained_run, tmp_path):
             return False
 
     plain = kzoo.export_model(trained_run, tmp_path / "plain.tflite", quantize="int8")
-    budget = Budget(size=int(0.9 * plain.gzip_size), drop=0.03)
+    budget = Budget(size=int(0.9 * plain.gzip_size), drop=0.1)
     methods = ["int8", "prune50-qat", "prune75-qat"]
     out = tmp_path / "search"
     found = search(trained_run, budget, methods=methods, epochs=2, out=out, reporter=Lines())
