@@ -123,7 +123,7 @@ def return_weights(graph: Graph, weights: Mapping[str, Sequence[np.ndarray]]) ->
         weights: By layer, in the layer's order; of the layers that are to change.
     """
     for layer in {id(call.layer): call.layer for _, call in graph.numbered_calls()}.values():
-        if layer.name in weights and layer.weights and has_twin(layer) and affine_of(layer) is None:
+        if layer.name in weights and layer.weights and _has_twin(layer) and affine_of(layer) is None:
             layer.operation.set_weights(list(weights[layer.name]))
 
 
@@ -243,7 +243,7 @@ class _Kept(tf_keras.layers.Layer):
         return self._compute(tensors)
 
 
-def has_twin(layer: GraphLayer) -> bool:
+def _has_twin(layer: GraphLayer) -> bool:
     """Whether tf_keras has a layer of this kind; others compute as they are, and do not learn."""
     return layer.is_layer and hasattr(tf_keras.layers, layer.kind)
 
@@ -275,7 +275,7 @@ def _stateless(call: Call) -> Callable[[list[Any]], Any]:
 
 def _make_layer(call: Call, number: int, unroll: bool = False, integers: bool = False, stock: bool = False) -> Any:
     layer = call.layer
-    if not has_twin(layer):
+    if not _has_twin(layer):
         return _Kept(call, number)
     affine = affine_of(layer)
     if affine is not None:

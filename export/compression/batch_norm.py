@@ -13,8 +13,9 @@ import numpy as np
 
 from kzoo.export.graph import Graph, GraphLayer, Value, remove_call
 
+from .coverage import DEPTHWISE
+
 _CONVOLUTIONS = frozenset({"Conv1D", "Conv2D", "Conv3D", "Dense"})
-_DEPTHWISE = frozenset({"DepthwiseConv1D", "DepthwiseConv2D"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,10 @@ def fold_batch_norm(graph: Graph) -> list[FoldedNormalization]:
 
 def _takes_it(graph: Graph, value: Value, layer: GraphLayer, normalization: GraphLayer) -> bool:
     """Whether a layer can take up the normalisation of its output."""
-    if layer.kind not in _CONVOLUTIONS | _DEPTHWISE or layer.config.get("activation", "linear") != "linear":
+    if layer.kind not in _CONVOLUTIONS | DEPTHWISE or layer.config.get("activation", "linear") != "linear":
         return False
     shape = layer.weights[0].shape
-    channels = shape[-1] * (shape[-2] if layer.kind in _DEPTHWISE else 1)
+    channels = shape[-1] * (shape[-2] if layer.kind in DEPTHWISE else 1)
     last = layer.config.get("data_format", "channels_last") == "channels_last"
     alone = len(graph.readers(value)) == 1 and not graph.is_output(value)
     return last and alone and normalization.config["axis"] != 1 and normalization.weights[-1].size == channels
@@ -75,7 +76,7 @@ def _fold(layer: GraphLayer, normalization: GraphLayer, had_bias: bool) -> None:
     kernel = layer.weights[0]
     bias = layer.weights[1] if had_bias else np.zeros_like(offset)
     # A depthwise kernel is (*window, channels, multiplier), and its outputs are counted in that order.
-    factors = scale.reshape(kernel.shape[-2:]) if layer.kind in _DEPTHWISE else scale
+    factors = scale.reshape(kernel.shape[-2:]) if layer.kind in DEPTHWISE else scale
     layer.config = {**layer.config, "use_bias": True}
     layer.weights = [np.asarray(kernel * factors, np.float32), np.asarray(bias * scale + offset, np.float32)]
 

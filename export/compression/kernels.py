@@ -10,8 +10,7 @@ import numpy as np
 
 from kzoo.export.graph import Graph, GraphLayer, read_graph
 
-#: Kernels of these are small, and what they lose is missed: they stay as they are.
-_LEFT_ALONE = frozenset({"DepthwiseConv1D", "DepthwiseConv2D"})
+from .coverage import DEPTHWISE
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,8 @@ def choose_layers(graph: Graph, exclude: Collection[str] = (), *, ends: bool = F
         ends: the first and the last, too.
     """
     layers = layers_with_kernels(graph)
-    names = [layer.name for layer in layers if layer.kind not in _LEFT_ALONE]
+    # Depthwise kernels are small, and what they lose is missed.
+    names = [layer.name for layer in layers if layer.kind not in DEPTHWISE]
     spared = set(exclude) if ends else {*exclude, *_first_and_last(graph, layers)}
     return [name for name in names if name not in spared]
 

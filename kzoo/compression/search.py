@@ -60,11 +60,6 @@ class Budget:
             if limit is not None and value > limit
         ]
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is limited."""
-        return all(value is None for value in dataclasses.astuple(self))
-
 
 @dataclasses.dataclass(frozen=True)
 class Method:
