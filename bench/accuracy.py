@@ -79,6 +79,7 @@ TRAININGS = (
     Training("attention", "fsdd", 60),
     Training("transformer_tiny", "fsdd", 40),
     Training("siamese", "fsdd", 40, {"data.classes_from": "file_names", "batch_size": 64}),
+    Training("autoencoder", "fsdd", 100, {"reconstruction.normal": 3}),
     Training("text_cnn", SMS, 20, {"class_weights": "balanced"}, classes=("spam",)),
     Training("bilstm", SMS, 15, {"class_weights": "balanced"}, classes=("spam",)),
     Training("text_transformer", SMS, 15, {"class_weights": "balanced"}, classes=("spam",)),
@@ -129,6 +130,11 @@ def measure(training: Training) -> dict[str, Any]:
     notes += [f"int8: {record['f1']:.4f}" for record in _classes(lite, training.classes)]
     if "eer" in metrics:
         notes.append(f"equal error rate {metrics['eer']:.4f}, int8: {lite['eer']:.4f}")
+    if "auc" in metrics:
+        areas = (
+            f"{values['auc']:.4f} (up to 10 % false alarms {values['partial_auc']:.4f})" for values in (metrics, lite)
+        )
+        notes.append("area under ROC {}, int8: {}".format(*areas))
     row = {
         "model": training.name,
         "parameters": info["parameters"],

@@ -20,7 +20,7 @@ from .precision import Precision
 from .process import Conversion
 from .runtime import LiteModel
 from .tflite_file import TFLiteFile, read_tflite
-from .verification import Verification, verify
+from .verification import Judge, Verification, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def examine(
     verification: tuple[Sequence[np.ndarray], np.ndarray | None],
     answers: Sequence[np.ndarray],
     names: Sequence[str] | None,
-    boundary: float = 0.5,
+    judge: Judge | None = None,
 ) -> Examined:
     """Give the file its metadata, check what it is made of and where it runs, and hold it against the Keras model.
 
@@ -83,7 +83,7 @@ def examine(
         verification: real samples, one array an input, and their labels.
         answers: of the Keras model to the verification samples.
         names: of the samples.
-        boundary: where one output value alone parts two answers.
+        judge: of the answers. Default: the top-1 class.
 
     Raises:
         ExportError: the file does not run on its target, or is not what its precision promises.
@@ -109,7 +109,7 @@ def examine(
             input_names=conversion.inputs,
             output_names=conversion.outputs,
             names=names,
-            boundary=boundary,
+            judge=judge,
         )
         _ = lite.gzip_size  # read while the file is there
         layers = None

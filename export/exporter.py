@@ -35,7 +35,7 @@ from .portability import wants_dense_per_tensor
 from .precision import IoType, PerTensor, Precision, Quantization
 from .process import Converter, convert_in_child
 from .result import CalibrationFacts, ExportResult, FloatOperator, OperatorCount, TensorFacts
-from .verification import class_labels, keras_answers
+from .verification import Judge, check_labels, keras_answers
 
 #: Real samples on which the rebuilt model must answer like the Keras model before it is converted, and on which the
 #: layers of a quantised file are compared.
@@ -58,7 +58,7 @@ def export_model(
     calibration_samples: int = CALIBRATION_SAMPLES,
     verification: tuple[Arrays, np.ndarray | None],
     names: Sequence[str] | None = None,
-    boundary: float = 0.5,
+    judge: Judge | None = None,
     max_drop: float = 0.01,
     classes: Sequence[str] | None = None,
     metadata: bool = True,
@@ -98,9 +98,10 @@ def export_model(
         verification: `(inputs, labels)`: real samples that were not trained on, and their class indices `(samples,)` or
             None.
         names: what the verification samples are called, for the list of those that differ most.
-        boundary: for a model of one output value, which has no classes: where its two answers part.
-        max_drop: how much accuracy the file may lose on them, as a fraction; without labels, the share of samples whose
-            top-1 class may change.
+        judge: of the answers of a model that knows no classes. Default: the top-1 class of the first output, or the
+            side of 0.5 where it has one value only.
+        max_drop: how much accuracy (or of the figure of `judge`) the file may lose on them, as a fraction; without
+            labels, the share of samples whose top-1 class may change.
         classes: names of the classes by output index, for the sidecar and the file's metadata.
         metadata: put labels, input normalisation, description and version into the file: about 1 KB.
         description: a sentence on the model, for the metadata.
@@ -134,7 +135,7 @@ def export_model(
     precision = precision.fitted(graph, dense_per_tensor=wants_dense_per_tensor(target, min_runtime))
     inputs = as_arrays(verification[0], graph.inputs, "verification data")
     if verification[1] is not None:
-        class_labels(verification[1], (len(inputs[0]), *model.outputs[0].shape[1:]))
+        check_labels(verification[1], (len(inputs[0]), *model.outputs[0].shape[1:]), judge)
     samples: list[np.ndarray] = []
     facts: CalibrationFacts | None = None
     if precision.needs_calibration:
@@ -170,7 +171,7 @@ def export_model(
         verification=(inputs, verification[1]),
         answers=answers(),
         names=names,
-        boundary=boundary,
+        judge=judge,
     )
     lite, verified = found.lite, found.verified
     accepted = verified.drop <= max_drop
@@ -199,6 +200,7 @@ def export_model(
         arena=found.report.memory.size,
         bridge_difference=conversion.bridge_difference,
         parity=verified.parity,
+        figure="accuracy" if judge is None else judge.figure,
         accuracy_keras=verified.accuracy_keras,
         accuracy_tflite=verified.accuracy_tflite,
         drop=verified.drop,
@@ -286,7 +288,7 @@ def _rejection(result: ExportResult) -> str:
     )
     if result.accuracy_keras is not None and result.accuracy_tflite is not None:
         lost = (
-            f"loses {100 * result.drop:.2f} points of accuracy "
+            f"loses {100 * result.drop:.2f} points of {result.figure} "
             f"({100 * result.accuracy_keras:.2f} % -> {100 * result.accuracy_tflite:.2f} %)"
         )
     else:

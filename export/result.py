@@ -95,10 +95,11 @@ class ExportResult(_Frozen):
         arena: bytes that a microcontroller plans for its tensors, see `plan_arena`.
         bridge_difference: relative difference between the Keras model and the rebuilt one that was converted.
         parity: the file's answers against the Keras model's.
+        figure: what the next two are: the accuracy, or what the caller's `Judge` measured.
         accuracy_keras: on the verification data, None without labels.
         accuracy_tflite: likewise.
         drop: what the gate looks at: the loss of accuracy, or 1 - top-1 agreement without labels.
-        interval: 95 % confidence interval of `drop`, None without labels.
+        interval: 95 % confidence interval of `drop`, None without labels or for another figure than the accuracy.
         max_drop: the gate's limit.
         class_drops: accuracy of both by class, the largest drop first; empty without labels.
         most_different: the ten samples that both answer most differently.
@@ -131,6 +132,7 @@ class ExportResult(_Frozen):
     arena: int
     bridge_difference: float
     parity: Parity
+    figure: str
     accuracy_keras: float | None
     accuracy_tflite: float | None
     drop: float

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -20,6 +21,21 @@ _MOST_DIFFERENT = 10
 _Z95 = 1.959964
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What the answers of a model's first output say, where they are not the probabilities of several classes.
+
+    Attributes:
+        decide: from answers `(samples, …)` to one of two classes, `(samples,)` 0 or 1.
+        score: from answers to a figure, 1 at best, that the gate looks at; None for the accuracy of `decide`.
+        figure: what that is called.
+    """
+
+    decide: Callable[[np.ndarray], np.ndarray]
+    score: Callable[[np.ndarray], float] | None = None
+    figure: str = "accuracy"
+
+
 class Parity(BaseModel):
     """How near the file's answers come to the Keras model's on the same samples.
 
@@ -28,8 +44,7 @@ class Parity(BaseModel):
         max_difference: largest absolute difference of any output value.
         mean_difference: mean absolute difference.
         cosine: mean cosine similarity between the answers to a sample.
-        agreement: share of samples with the same top-1 class (the side of the boundary where there is one output value
-            only), for the first output.
+        agreement: share of samples with the same top-1 class (or what a `Judge` decides), for the first output.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,10 +99,11 @@ class Verification(BaseModel):
 
     Attributes:
         parity: the answers of both.
-        accuracy_keras: None without labels.
+        accuracy_keras: or the figure of a `Judge`; None without labels.
         accuracy_tflite: likewise.
         drop: accuracy of the Keras model less that of the file; without labels 1 - agreement.
-        interval: 95 % confidence interval of `drop`, both measured on the same samples; None without labels.
+        interval: 95 % confidence interval of `drop`, both measured on the same samples; None without labels or for
+            another figure than the accuracy.
         classes: every class that occurs, those that lose most first; empty without labels.
         most_different: the ten samples with the largest differences, the largest first.
     """
@@ -131,7 +147,7 @@ def verify(
     input_names: Sequence[str],
     output_names: Sequence[str],
     names: Sequence[str] | None = None,
-    boundary: float = 0.5,
+    judge: Judge | None = None,
     batch_size: int = 64,
 ) -> Verification:
     """Have the file answer the samples that the Keras model has answered, a batch at a time.
@@ -144,7 +160,7 @@ def verify(
         input_names: the file's names for the inputs, in the same order.
         output_names: the file's names for the outputs, in the order of the model's outputs.
         names: what the samples are called.
-        boundary: where one output value alone parts two answers.
+        judge: of the answers. Default: the top-1 class.
         batch_size: samples at a time.
 
     Raises:
@@ -161,9 +177,9 @@ def verify(
         raise ExportError("The Keras model answers NaN or infinity on the verification data. Train it again.")
     if not all(np.isfinite(array).all() for array in theirs):
         raise ExportError("The converted file answers NaN or infinity where the Keras model does not.")
-    classes = [top_class(answers[0], boundary) for answers in (ours, theirs)]
+    classes = [judge.decide(answers[0]) if judge else top_class(answers[0]) for answers in (ours, theirs)]
     parity = _parity(ours, theirs, classes)
-    truth = None if labels is None else class_labels(labels, ours[0].shape)
+    truth = None if labels is None else check_labels(labels, ours[0].shape, judge)
     different = _most_different(ours, theirs, classes, truth, names)
     if truth is None:
         return Verification(
@@ -176,13 +192,17 @@ def verify(
             most_different=different,
         )
     right = [chosen == truth for chosen in classes]
-    accuracies = [float(each.mean()) for each in right]
+    score = None if judge is None else judge.score
+    if score is None:
+        accuracies = [float(each.mean()) for each in right]
+    else:
+        accuracies = [score(answers[0]) for answers in (ours, theirs)]
     return Verification(
         parity=parity,
         accuracy_keras=accuracies[0],
         accuracy_tflite=accuracies[1],
         drop=round(accuracies[0] - accuracies[1], 12),
-        interval=paired_interval(right[0], right[1]),
+        interval=paired_interval(right[0], right[1]) if score is None else None,
         classes=_class_drops(truth, right[0], right[1]),
         most_different=different,
     )
@@ -231,7 +251,7 @@ def _most_different(
 ) -> tuple[Difference, ...]:
     distance = np.abs(_flat(ours) - _flat(theirs)).max(axis=1)
     # Several classes a sample (a segmentation, say): no single one can be named.
-    single = ours[0].ndim == 2
+    single = chosen[0].ndim == 1
     classes = chosen if single else [np.full(len(distance), -1)] * 2
     return tuple(
         Difference(
@@ -252,10 +272,10 @@ def _flat(answers: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([array.reshape(len(array), -1) for array in answers], axis=1)
 
 
-def top_class(answers: np.ndarray, boundary: float = 0.5) -> np.ndarray:
-    """Top-1 class of `(samples, …, classes)`; 0 or 1 by the side of `boundary` where there is one value only."""
+def top_class(answers: np.ndarray) -> np.ndarray:
+    """Top-1 class of `(samples, …, classes)`; 0 or 1 by the side of 0.5 where there is one value only."""
     if answers.shape[-1] == 1:
-        return (answers[..., 0] > boundary).astype(np.int64)
+        return (answers[..., 0] > 0.5).astype(np.int64)
     return np.asarray(answers.argmax(axis=-1))
 
 
@@ -271,6 +291,11 @@ def _parity(ours: list[np.ndarray], theirs: list[np.ndarray], chosen: list[np.nd
         cosine=float(cosines.mean()),
         agreement=float((chosen[0] == chosen[1]).mean()),
     )
+
+
+def check_labels(labels: np.ndarray, shape: tuple[int, ...], judge: Judge | None) -> np.ndarray:
+    """Give `class_labels`, where a judge decides for one of two classes whatever the shape of the answers."""
+    return class_labels(labels, shape if judge is None else (shape[0], 2))
 
 
 def class_labels(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

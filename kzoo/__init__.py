@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from kzoo.evaluation.measure import evaluate
-    from kzoo.evaluation.predict import match, predict
+    from kzoo.evaluation.predict import detect, match, predict
     from kzoo.export import benchmark, check
     from kzoo.exporting import export_model
     from kzoo.run import Run
@@ -38,6 +38,7 @@ _HOMES = {
     "check": "kzoo.export",
     "compress": "kzoo.compression",
     "create_model": "kzoo.zoo",
+    "detect": "kzoo.evaluation.predict",
     "evaluate": "kzoo.evaluation.measure",
     "export_model": "kzoo.exporting",
     "list_models": "kzoo.zoo",
@@ -70,6 +71,7 @@ __all__ = [
     "check",
     "compress",
     "create_model",
+    "detect",
     "evaluate",
     "export_model",
     "list_models",

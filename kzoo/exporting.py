@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kzoo import export
-from kzoo.data import Dataset, Split
+from kzoo.data import Dataset, Split, of_class
 from kzoo.errors import UsageError, nearest
 from kzoo.evaluation.pairs import choose_pairs
+from kzoo.evaluation.reconstruction import area_under_roc, threshold_of
 from kzoo.export.kits import Platform, check_free, write_kit
-from kzoo.source import Source, open_source
+from kzoo.export.verification import Judge
+from kzoo.source import Source, keras_reconstruct, open_source, squared_errors
 
 if TYPE_CHECKING:
     from kzoo.export import Converter, ExportResult, IoType, PerTensor, Quantization
@@ -57,7 +60,7 @@ class _Samples:
     labels: np.ndarray | None
     names: tuple[str, ...] | None
     details: dict[str, Any]
-    boundary: float = 0.5
+    judge: Judge | None = None
     description: str = ""
     version: str = ""
 
@@ -109,7 +112,9 @@ def export_model(
         data: A dataset's name or path, or arrays `(x, y)`. Default: the data of the run. An array `x` alone is split in
             two, for calibration and for verification by top-1 agreement. For a model of several inputs `x` is a mapping
             by input name, alone or with labels as `(x, y)`.
-        max_drop: Largest accepted drop of accuracy (without labels: of agreement), 0.01 being one point.
+        max_drop: Largest accepted drop of accuracy (without labels: of agreement), 0.01 being one point. For a model
+            that gives back its input: of the area under ROC, or of the explained variance where validation has no
+            anomalies.
         calibration_samples: How many samples set the ranges of int8 and int16x8.
         seed: Of the choice of samples.
         metadata: Put labels, input normalisation and a description into the file, about 1 KB. Default: yes, but for
@@ -147,7 +152,7 @@ def export_model(
     if opened is None or isinstance(data, np.ndarray):
         samples = _from_arrays(data, {} if opened is None else _model_facts(opened))
     else:
-        samples_of = _from_pairs if opened.comparison else _from_dataset
+        samples_of = _from_pairs if opened.comparison else _from_normal if opened.detector else _from_dataset
         samples = samples_of(opened, opened.dataset(data), calibration_samples, seed)
     learned = _learned(opened) if quantize == "int8" else {}
     result = export.export_model(
@@ -165,9 +170,9 @@ def export_model(
         calibration_samples=calibration_samples,
         verification=(samples.inputs, samples.labels),
         names=samples.names,
-        boundary=samples.boundary,
+        judge=samples.judge,
         max_drop=max_drop,
-        classes=None if opened is None or opened.comparison else opened.classes,
+        classes=None if opened is None or not opened.classes else opened.classes,
         metadata=metadata if metadata is not None else place.kit != "tflm",
         description=samples.description,
         version=samples.version,
@@ -191,13 +196,20 @@ def kit_folder(file: Path, platform: str) -> Path:
 def _check_kit(opened: Source | None, platform: str) -> None:
     """Make sure that a kit's program can prepare the model's input."""
     kinds = (
-        {} if opened is None else {"pairs": opened.comparison, "sounds": opened.input.sound, "texts": opened.input.text}
+        {}
+        if opened is None
+        else {
+            "pairs": opened.comparison,
+            "anomalies": opened.detector,
+            "sounds": opened.input.sound,
+            "texts": opened.input.text,
+        }
     )
     held = next((many for many, given in kinds.items() if given), None)
     if held is not None:
         raise UsageError(
             f"Expected a model of images or measurements for the {platform} kit, received one of {held}: no kit "
-            f"computes what comes before such a model. Export without --target; the sidecar says what to compute."
+            f"computes what comes before or after such a model. Export without --target; the sidecar says what to do."
         )
 
 
@@ -266,6 +278,7 @@ def _from_dataset(opened: Source, dataset: Dataset, calibration_samples: int, se
 def _from_pairs(opened: Source, dataset: Dataset, calibration_samples: int, seed: int) -> _Samples:
     """Pairs of training samples calibrate a model that compares two, pairs of validation samples verify it."""
     assert opened.comparison is not None
+    threshold = opened.comparison.threshold
     left, right = (tensor.name for tensor in opened.model.inputs)
     rng = np.random.default_rng(seed)
     chosen = _choose(dataset.train, calibration_samples, rng)
@@ -280,11 +293,49 @@ def _from_pairs(opened: Source, dataset: Dataset, calibration_samples: int, seed
         inputs={left: _load(dataset.val, pairs[:, 0]), right: _load(dataset.val, pairs[:, 1])},
         labels=same.astype(np.int64),
         names=tuple(f"{names[first]} and {names[second]}" for first, second in pairs.tolist()),
-        details={**details, "similarity": {"threshold": opened.comparison.threshold}},
-        boundary=0.5 if opened.comparison.threshold is None else opened.comparison.threshold,
+        details={**details, "similarity": {"threshold": threshold}},
+        judge=Judge(functools.partial(_above, boundary=0.5 if threshold is None else threshold)),
         description=f"{opened.model.name} for pairs of {dataset.name}",
         version=opened.run.path.name if opened.run is not None else "",
     )
+
+
+def _from_normal(opened: Source, dataset: Dataset, calibration_samples: int, seed: int) -> _Samples:
+    """Normal training samples calibrate a model that gives back its input, all validation samples verify it."""
+    detector = opened.detector
+    assert detector is not None
+    label = dataset.classes.index(detector.normal)
+    usual = dataclasses.replace(dataset, train=of_class(dataset.train, label))
+    samples = _from_dataset(opened, usual, calibration_samples, seed)
+    assert samples.labels is not None
+    anomalous = samples.labels != label
+    errors = functools.partial(squared_errors, samples.inputs)
+    boundary = detector.threshold
+    if boundary is None:
+        boundary = threshold_of(errors(keras_reconstruct(opened.model)(samples.inputs))[~anomalous])
+    parts = bool(anomalous.any() and not anomalous.all())
+    variance = float(samples.inputs.var()) or 1.0
+    return dataclasses.replace(
+        samples,
+        labels=anomalous.astype(np.int64),
+        details={**samples.details, "reconstruction": {"normal": detector.normal, "threshold": detector.threshold}},
+        judge=Judge(
+            decide=lambda answers: (errors(answers) > boundary).astype(np.int64),
+            # Without anomalies: the share of the variance that is given back.
+            score=lambda answers: (
+                area_under_roc(errors(answers), anomalous) or 0.0
+                if parts
+                else 1 - float(errors(answers).mean()) / variance
+            ),
+            figure="area under ROC" if parts else "explained variance",
+        ),
+        description=f"{opened.model.name} for {detector.normal} of {dataset.name}",
+    )
+
+
+def _above(similarities: np.ndarray, boundary: float) -> np.ndarray:
+    """Whether pairs are of one class, `(pairs,)` 0 or 1."""
+    return (similarities[:, 0] > boundary).astype(np.int64)
 
 
 def _learned(opened: Source | None) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kzoo.data import InputSpec
 from kzoo.errors import RecipeError, RunError
-from kzoo.evaluation.metrics import Metrics
-from kzoo.evaluation.similarity import SimilarityMetrics
+from kzoo.evaluation.kinds import AnyMetrics, metrics_of
 from kzoo.export.precision import PerTensor
 from kzoo.files import write_json, write_text
 from kzoo.recipes import Recipe, dump_recipe, load_recipe
@@ -99,7 +98,8 @@ class RunInfo(BaseModel):
     sparsity: float | None = None
     epochs: int = 0
     best_epoch: int | None = None
-    # Chosen on validation: how sure an early classifier must be, or how similar two samples of a class at least are.
+    # Chosen on validation: how sure an early classifier must be, how similar two samples of a class at least are, or
+    # above which error a sample is an anomaly.
     threshold: float | None = None
     # Of the training part of all epochs, as history.csv has them.
     seconds: float = 0.0
@@ -112,6 +112,11 @@ class RunInfo(BaseModel):
     def compares(self) -> bool:
         """Whether the model takes two samples and says how similar they are."""
         return self.task == "similarity"
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the model gives back its input, and finds anomalies by its error."""
+        return self.task == "reconstruction"
 
 
 class Run:
@@ -175,7 +180,7 @@ class Run:
             ) from error
 
     @functools.cached_property
-    def metrics(self) -> Metrics | SimilarityMetrics:
+    def metrics(self) -> AnyMetrics:
         """Metrics on the test split, as measured at the end of training."""
         file = self.path / METRICS
         if not file.is_file():
@@ -184,8 +189,7 @@ class Run:
                 f"Continue with --resume."
             )
         try:
-            kind = SimilarityMetrics if self.info.compares else Metrics
-            return kind.model_validate_json(file.read_bytes())
+            return metrics_of(self.info.task).model_validate_json(file.read_bytes())
         except ValidationError as error:
             raise RunError(
                 f"Expected kzoo's metrics in {file}, received something else. Measure again with kzoo evaluate."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kzoo.data import ARRAYS, Dataset, InputSpec, input_type, match_classes, open_dataset
-from kzoo.errors import RunError, UsageError
+from kzoo.errors import DataError, RunError, UsageError
 from kzoo.exits import LAST, Exits, exit_order, file_exits, keras_exits
 from kzoo.probabilities import as_probabilities, softmax
 
@@ -51,6 +51,31 @@ class Comparison:
 
 
 @dataclasses.dataclass(frozen=True)
+class Detector:
+    """A model that gives back its input, the worse the less normal it is.
+
+    Attributes:
+        reconstruct: From a batch `(batch, steps, features)` to the same shape.
+        normal: Name of the class that it has learned.
+        threshold: Error above which a sample counts as an anomaly; None where nobody has chosen one.
+    """
+
+    reconstruct: Callable[[np.ndarray], np.ndarray]
+    normal: str
+    threshold: float | None
+
+    def errors(self, batch: np.ndarray) -> np.ndarray:
+        """Give the mean squared error of each sample, `(batch,)`."""
+        return squared_errors(batch, self.reconstruct(batch))
+
+
+def squared_errors(batch: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """Give the mean squared error of each sample, `(batch,)`."""
+    difference = np.asarray(answers, np.float64) - batch
+    return np.asarray(np.square(difference).reshape(len(batch), -1).mean(axis=1))
+
+
+@dataclasses.dataclass(frozen=True)
 class Source:
     """A model that can be asked, wherever it came from.
 
@@ -63,7 +88,8 @@ class Source:
         run: The run it belongs to, if it stands in one.
         origin: The data it was trained on, if known.
         exits: All answers of a network with early classifiers; None for others.
-        comparison: How a model that compares two samples is asked; None for others, which know classes.
+        comparison: How a model that compares two samples is asked; None for others.
+        detector: How a model that gives back its input is asked; None for others, which know classes.
     """
 
     name: str
@@ -75,13 +101,14 @@ class Source:
     origin: DataOrigin | None = None
     exits: Exits | None = None
     comparison: Comparison | None = None
+    detector: Detector | None = None
 
     def dataset(self, data: Any = None) -> Dataset:
         """Open data as this model takes it; by default the data it was trained on, split as it was then.
 
         Raises:
             UsageError: No data is given and none is known.
-            DataError: The data has classes that the model does not know.
+            DataError: The data has classes that the model does not know, or lacks the one that it holds to be normal.
         """
         if data is None and self.origin is None:
             raise UsageError(
@@ -99,6 +126,7 @@ class Source:
             seed=origin.seed,
             fractions=origin.fractions,
             classes_from=origin.classes_from,
+            one_class=self.detector is not None,
             sound=self.input.sound,
             text=self.input.text,
         )
@@ -114,8 +142,13 @@ class Source:
             raise UsageError(
                 f"Expected samples of shape {self.input.shape}, received {dataset.input.shape} from {dataset.name}."
             )
-        # What compares samples need not know their classes.
-        return dataset if self.comparison else match_classes(dataset, self.classes)
+        if self.detector is not None and self.detector.normal not in dataset.classes:
+            raise DataError(
+                f"Expected data with the class {self.detector.normal!r}, which {self.name} holds to be normal, "
+                f"received {dataset.name} with {', '.join(dataset.classes[:10])}. Name the class of what is normal so."
+            )
+        # What compares or gives back samples need not know their classes.
+        return match_classes(dataset, self.classes) if self.classes else dataset
 
 
 def open_source(source: Any, *, runtime: str = "auto", threads: int = 1) -> Source:
@@ -156,9 +189,11 @@ def _from_run(run: Run) -> Source:
     info = run.info
     model = run.model
     taken, answers = (tensors[0].shape for tensors in (model.inputs, model.outputs))
-    values = 1 if info.compares else len(info.classes)
-    if ((None, *info.input.shape), (None, values), 1 + info.compares) != (taken, answers, len(model.inputs)):
-        known = "compare two samples" if info.compares else f"know {values} classes"
+    values = info.input.shape if info.reconstructs else (1 if info.compares else len(info.classes),)
+    if ((None, *info.input.shape), (None, *values), 1 + info.compares) != (taken, answers, len(model.inputs)):
+        known = {"similarity": "compare two samples", "reconstruction": "give it back"}.get(
+            info.task, f"know {len(info.classes)} classes"
+        )
         raise RunError(
             f"Expected the model of {run.path} to take {info.input.shape} and to {known}, "
             f"received one from {taken} to {answers}. Its files are not of one run: train anew."
@@ -177,7 +212,13 @@ def _from_run(run: Run) -> Source:
     )
     if info.compares:
         comparison = Comparison(keras_compare(model), info.threshold)
-        return Source(str(run.path), (), info.input, _knows_no_classes, model, run, origin, None, comparison)
+        return Source(str(run.path), (), info.input, _knows_no_classes, model, run, origin, comparison=comparison)
+    if info.reconstructs:
+        section = run.recipe.reconstruction
+        if section is None or section.normal is None:
+            raise RunError(f"Expected reconstruction.normal in the recipe of {run.path}, received none. Train anew.")
+        detector = Detector(keras_reconstruct(model), section.normal, info.threshold)
+        return Source(str(run.path), (), info.input, _knows_no_classes, model, run, origin, detector=detector)
     exits = keras_exits(model, 1.0 if info.threshold is None else info.threshold)
     predict = keras_predict(model) if exits is None else exits.predict
     return Source(str(run.path), info.classes, info.input, predict, model, run, origin, exits)
@@ -218,7 +259,7 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
     described = facts.get("details", {}).get("input") if isinstance(facts.get("details", {}), dict) else None
     order = exit_order(list(file.outputs))
     outputs = file.output_shape if order is None else tuple(file.outputs[LAST].shape[1:])
-    if (kind is None and not described) or len(outputs) != 1:
+    if (kind is None and not described) or (len(outputs) != 1 and "reconstruction" not in facts.get("details", {})):
         raise UsageError(
             f"Expected a classifier of images (height, width, channels) or sequences (steps, features), or of texts "
             f"with its sidecar, received {path} from {file.input_shape} to {outputs}."
@@ -230,7 +271,7 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
         details = facts.get("details", {})
         spec = InputSpec.from_dict(details.get("input") or {"kind": kind, "shape": file.input_shape})
         origin = DataOrigin(**details["data"]) if details.get("data") else None
-        similarity = details.get("similarity")
+        similarity, reconstruction = details.get("similarity"), details.get("reconstruction")
         exit_facts = details.get("exits") or {"macs": 0, "threshold": 1.0}
     except (ValueError, TypeError, AttributeError) as error:
         raise RunError(
@@ -238,7 +279,10 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
         ) from error
     if similarity is not None:
         comparison = Comparison(_file_compare(file), **similarity)
-        return Source(str(path), (), spec, _knows_no_classes, None, None, origin, None, comparison)
+        return Source(str(path), (), spec, _knows_no_classes, origin=origin, comparison=comparison)
+    if reconstruction is not None:
+        detector = Detector(file.predict, **reconstruction)
+        return Source(str(path), (), spec, _knows_no_classes, origin=origin, detector=detector)
     classes = tuple(names)
     if (spec.shape, len(classes)) != (file.input_shape, outputs[0]):
         raise RunError(
@@ -256,7 +300,10 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
 
 
 def _knows_no_classes(batch: np.ndarray) -> np.ndarray:
-    raise UsageError("Expected a classifier, received a model that compares two inputs. Ask it with kzoo.match.")
+    raise UsageError(
+        "Expected a classifier, received a model that compares two inputs or gives back one. Ask it with kzoo.match or "
+        "kzoo.detect."
+    )
 
 
 def _file_compare(file: LiteModel) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -286,6 +333,11 @@ def _sidecar(path: Path) -> dict[str, Any]:
 def keras_compare(model: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Ask a Keras model of two inputs how similar they are, one batch a call: `(batch,)`."""
     return lambda left, right: np.asarray(model.predict_on_batch([as_input(left), as_input(right)]), np.float32)[:, 0]
+
+
+def keras_reconstruct(model: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Ask a Keras model that gives back its input, one batch a call."""
+    return lambda batch: np.asarray(model.predict_on_batch(as_input(batch)), np.float32)
 
 
 def keras_predict(model: Any) -> Callable[[np.ndarray], np.ndarray]:

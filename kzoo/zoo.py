@@ -259,9 +259,9 @@ def transfer_weights(trained: keras.Model, fresh: keras.Model, skip: Collection[
 def head_layers(model: keras.Model) -> list[str]:
     """Names of the layers that know the classes: the last layer with weights, or that of every output.
 
-    What compares two samples knows no classes.
+    What compares two samples, or gives back its input, knows no classes.
     """
-    if len(model.inputs) > 1:
+    if len(model.inputs) > 1 or len(model.outputs[0].shape) > 2:
         return []
     if len(model.outputs) > 1:
         return list(model.output_names)

@@ -145,7 +145,7 @@ def _summary(result: ExportResult) -> list[str]:
     )
     if result.accuracy_keras is not None and result.accuracy_tflite is not None:
         lines.append(
-            f"accuracy {100 * result.accuracy_keras:.2f} % Keras, {100 * result.accuracy_tflite:.2f} % file, "
+            f"{result.figure} {100 * result.accuracy_keras:.2f} % Keras, {100 * result.accuracy_tflite:.2f} % file, "
             f"drop {100 * result.drop:+.2f} points of at most {100 * result.max_drop:.2f}"
         )
     if result.interval is not None and result.parity.agreement < 1:

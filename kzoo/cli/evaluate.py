@@ -11,7 +11,7 @@ import click
 from .terminal import load_keras, printable, show_facts, show_json
 
 if TYPE_CHECKING:
-    from kzoo.evaluation.predict import Match
+    from kzoo.evaluation.predict import Finding, Match
 
 RUNTIME = click.option(
     "--runtime",
@@ -31,15 +31,14 @@ RUNTIME = click.option(
 def evaluate(source: str, data: str | None, split: str, runtime: str, as_json: bool) -> None:
     """Measure a run, a .keras or a .tflite file on data."""
     _load_what_it_needs(source)
-    from kzoo.evaluation import summary_rows
+    from kzoo.evaluation.kinds import metrics_rows
     from kzoo.evaluation.measure import evaluate as measure
-    from kzoo.evaluation.similarity import SimilarityMetrics, similarity_rows
 
     metrics = measure(source, data, split=split, runtime=runtime)
     if as_json:
         show_json(metrics.model_dump(mode="json"))
     else:
-        show_facts(similarity_rows(metrics) if isinstance(metrics, SimilarityMetrics) else summary_rows(metrics))
+        show_facts(metrics_rows(metrics))
 
 
 @click.command()
@@ -58,17 +57,25 @@ def predict(source: str, inputs: tuple[str, ...], top: int, runtime: str, as_jso
 
     A model that compares two inputs is asked about the first with each of the others.
 
-    
+    \b
     kzoo predict runs/siamese.voices-1 jane.wav who.wav
+
+    A model that gives back its input says how unusual each is.
+
+    \b
+    kzoo predict runs/autoencoder.pumps-1 today.wav
     """  # noqa: D301 - click wants the character, not an escape of it
     _load_what_it_needs(source)
-    from kzoo.evaluation.predict import match
+    from kzoo.evaluation.predict import detect, match
     from kzoo.evaluation.predict import predict as ask
     from kzoo.source import open_source
 
     opened = open_source(source, runtime=runtime)
     if opened.comparison is not None:
         _show_matches(match(opened, inputs), as_json)
+        return
+    if opened.detector is not None:
+        _show_findings(detect(opened, inputs), as_json)
         return
     predictions = ask(opened, inputs, top=top)
     if as_json:
@@ -87,6 +94,15 @@ def _show_matches(matches: Sequence[Match], as_json: bool) -> None:
     for each in matches:
         judged = {True: ", the same", False: ", different", None: ""}[each.same]
         click.echo(printable(f"{each.left} and {each.right}: similarity {each.similarity:.3f}{judged}"))
+
+
+def _show_findings(findings: Sequence[Finding], as_json: bool) -> None:
+    if as_json:
+        show_json([dataclasses.asdict(each) for each in findings])
+        return
+    for each in findings:
+        judged = {True: ", an anomaly", False: ", normal", None: ""}[each.anomaly]
+        click.echo(printable(f"{each.input}: error {each.error:.4g}{judged}"))
 
 
 def _load_what_it_needs(source: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .builtin import list_datasets
-from .dataset import Dataset, DatasetInfo, Split, match_classes
+from .dataset import Dataset, DatasetInfo, Split, match_classes, of_class
 from .guess import guess_medium
 from .images import decode_image
 from .inputs import read_input
@@ -29,6 +29,7 @@ __all__ = [
     "input_type",
     "list_datasets",
     "match_classes",
+    "of_class",
     "open_dataset",
     "read_input",
 ]

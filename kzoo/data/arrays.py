@@ -114,7 +114,7 @@ def from_parts(
     shapes = {part.name: part.x.shape[1:] for part in parts.values()}
     if len(set(shapes.values())) > 1:
         raise DataError(f"Expected samples of one shape in all splits. Received: {shapes}.")
-    classes, labels = encode({split: part.y for split, part in parts.items()}, class_names)
+    classes, labels = encode({split: part.y for split, part in parts.items()}, class_names, one_class=options.one_class)
     stored = _stored_spec(parts["train"].x, kind, options)
     spec = _wanted_spec(stored, options)
     splits: dict[str, Split] = {}

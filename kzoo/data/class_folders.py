@@ -19,52 +19,61 @@ logger = logging.getLogger(__name__)
 _SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
-def find_files(root: Path, media: Sequence[Medium]) -> tuple[dict[str, dict[str, list[str]]], Medium]:
+def find_files(
+    root: Path, media: Sequence[Medium], one_class: bool = False
+) -> tuple[dict[str, dict[str, list[str]]], Medium]:
     """Find the files of each class.
 
     Args:
         root: The folder, absolute.
         media: What the files may be.
+        one_class: See `open_dataset`.
 
     Returns:
-        Paths (relative to the root, with `/`) by split and class, the classes in natural order; and what they all are.
+        Paths (relative to the root, with `/`) by split and class, the classes in natural order and the same in all
+        splits; and what they all are.
 
     Raises:
         DataError: No class folders, one only, one without files, splits with different classes, files of two media.
     """
     folders = _find_splits(root)
     class_folders = {split: _subfolders(folder) for split, folder in folders.items()}
-    classes = sorted(class_folders["train"], key=natural_key)
-    if not classes:
+    if not class_folders["train"]:
         raise DataError(
             f"Expected class folders in {folders['train']}. Received none. "
             f"{_advice(media)}, or texts or a table into train.csv."
         )
-    if len(classes) < 2:
+    classes = _classes(class_folders, one_class)
+    if len(classes) < 2 and not one_class:
         raise DataError(f"Expected at least two class folders in {folders['train']}. Received only {classes[0]!r}.")
     check_printable(classes)
     for split, found in class_folders.items():
-        _check_same_classes(folders[split], found, classes)
+        _check_same_classes(folders[split], found, set(found) if one_class else classes)
     seen = _Seen([*{root, *folders.values()}, *(path for found in class_folders.values() for path in found.values())])
     files = {
-        split: {name: _files(root, found[name], seen, media) for name in classes}
+        split: {name: _files(root, found[name], seen, media) if name in found else [] for name in classes}
         for split, found in class_folders.items()
     }
     found_files = itertools.chain.from_iterable(paths for by_class in files.values() for paths in by_class.values())
     medium = _common_medium(root, found_files, media)
     many = " or ".join(each.many for each in ([medium] if medium else media))
-    empty = [class_folders[split][name] for split, by_class in files.items() for name in classes if not by_class[name]]
+    empty = [
+        folder for split, found in class_folders.items() for name, folder in found.items() if not files[split][name]
+    ]
     if empty or medium is None:
         raise DataError(f"Expected {many} in the class folder {empty[0]}. Received none. {_advice(media)}.")
     return files, medium
 
 
-def by_file_name(root: Path, files: Mapping[str, Mapping[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
+def by_file_name(
+    root: Path, files: Mapping[str, Mapping[str, list[str]]], one_class: bool = False
+) -> dict[str, dict[str, list[str]]]:
     """Sort the files of class folders anew, by what stands before the first `_` of their names.
 
     Args:
         root: The folder.
         files: As `find_files` gives them.
+        one_class: See `open_dataset`.
 
     Raises:
         DataError: A file without such a beginning, one class only, splits with different classes.
@@ -77,14 +86,19 @@ def by_file_name(root: Path, files: Mapping[str, Mapping[str, list[str]]]) -> di
             if not (name and underscore):
                 raise DataError(f"Expected names of files that begin with CLASS_ under {root}. Received: {path}.")
             found.setdefault(name, []).append(path)
-        sorted_anew[split] = {name: sorted(found[name]) for name in sorted(found, key=natural_key)}
-    classes = list(sorted_anew["train"])
+        sorted_anew[split] = {name: sorted(paths) for name, paths in found.items()}
+    classes = _classes(sorted_anew, one_class)
     check_printable(classes)
-    if len(classes) < 2:
+    if len(classes) < 2 and not one_class:
         raise DataError(f"Expected at least two classes in the names of files under {root}. Received: {classes[0]!r}.")
     for split, found in sorted_anew.items():
-        _check_same_classes(root / split, found, classes)
-    return sorted_anew
+        _check_same_classes(root / split, found, set(found) if one_class else classes)
+    return {split: {name: found.get(name, []) for name in classes} for split, found in sorted_anew.items()}
+
+
+def _classes(found: Mapping[str, Mapping[str, object]], one_class: bool) -> list[str]:
+    """Name the classes of all splits, or of train alone, in natural order."""
+    return sorted(set().union(*found.values()) if one_class else found["train"], key=natural_key)
 
 
 def _advice(media: Sequence[Medium]) -> str:
@@ -189,7 +203,7 @@ def _files(root: Path, class_folder: Path, seen: _Seen, media: Sequence[Medium])
     return sorted(found)
 
 
-def _check_same_classes(folder: Path, found: Iterable[str], classes: Sequence[str]) -> None:
+def _check_same_classes(folder: Path, found: Iterable[str], classes: Iterable[str]) -> None:
     missing, strange = set(classes) - set(found), set(found) - set(classes)
     if missing or strange:
         differences = [f"{name} is missing" for name in sorted(missing, key=natural_key)]

@@ -90,7 +90,8 @@ def open_csv(files: dict[str, Path], name: str, source: str, options: Options) -
         return from_texts(texts, _classes(texts["train"].labels), name, source, options)
     steps = _steps([column for column in train if column != LABEL])
     tables = {split: _read_table(path, steps) for split, path in files.items()}
-    return from_parts(tables, _classes(tables["train"].y), name, source, options, kind="sequence")
+    named = [table.y for split, table in tables.items() if split == "train" or options.one_class]
+    return from_parts(tables, _classes(np.concatenate(named)), name, source, options, kind="sequence")
 
 
 def _classes(labels: Array) -> list[str]:

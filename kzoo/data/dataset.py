@@ -145,6 +145,29 @@ class Dataset:
         return {"samples": len(split), "per_class": dict(zip(self.classes, counts, strict=True))}
 
 
+class _SelectedSplit(Split):
+    """Some samples of a split."""
+
+    def __init__(self, split: Split, rows: NDArray[np.int64]) -> None:
+        self._split = split
+        self._rows = rows
+        self.labels = split.labels[rows]
+
+    def load(self, indices: ArrayLike) -> Array:
+        return self._split.load(self._rows[np.asarray(indices, np.int64)])
+
+    def name(self, index: int) -> str:
+        return self._split.name(int(self._rows[index]))
+
+    def text(self, index: int) -> str | None:
+        return self._split.text(int(self._rows[index]))
+
+
+def of_class(split: Split, label: int) -> Split:
+    """Give the samples of one class of a split, in its order."""
+    return _SelectedSplit(split, np.flatnonzero(split.labels == label))
+
+
 class _RelabelledSplit(Split):
     """The same samples under other labels."""
 

@@ -34,9 +34,9 @@ def open_folder(root: Path, options: Options) -> Dataset:
             beside sounds, more than 1 % unreadable files, files that the model does not take.
     """
     source, root = str(root), root.absolute()
-    files, medium = find_files(root, MEDIA)
+    files, medium = find_files(root, MEDIA, options.one_class)
     if options.classes_from == "file_names":
-        files = by_file_name(root, files)
+        files = by_file_name(root, files, options.one_class)
     expect_kind(options, medium.kind, medium.many, source)
     given = {split: [path for paths in by_class.values() for path in paths] for split, by_class in files.items()}
     records = index_files(root, [path for paths in given.values() for path in paths], medium)
@@ -68,7 +68,7 @@ def _whole_part(by_class: Mapping[str, list[str]], whole: Mapping[str, FileRecor
     labels: list[int] = []
     for label, (name, paths) in enumerate(by_class.items()):
         readable = [whole[path] for path in paths if path in whole]
-        if not readable:
+        if paths and not readable:
             raise DataError(
                 f"Expected readable {medium.many} of class {name!r}. Received only unreadable ones: {paths[0]}."
             )

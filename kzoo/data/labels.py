@@ -35,16 +35,17 @@ def check_printable(classes: Sequence[str]) -> None:
 
 
 def encode(
-    given: Mapping[str, Array], class_names: Array | Sequence[str] | None = None
+    given: Mapping[str, Array], class_names: Array | Sequence[str] | None = None, *, one_class: bool = False
 ) -> tuple[tuple[str, ...], dict[str, Labels]]:
     """Turn labels of the splits into class names and int64 places in them.
 
     String labels are sorted. Whole numbers are sorted by value and named by it; with `class_names` they are
-    places in those. Every class must occur in `train`.
+    places in those. Every class must occur in `train`, unless it may be of one class.
 
     Args:
         given: `(samples,)` or `(samples, 1)` whole numbers or strings, by split; `train` is among them.
         class_names: Names of the classes, in order.
+        one_class: See `open_dataset`.
 
     Raises:
         DataError: Labels of another type or shape, fewer than two classes, a class that train lacks.
@@ -53,7 +54,7 @@ def encode(
     if len({labels.dtype.kind == "U" for labels in flat.values()}) > 1:
         raise DataError("Expected labels of one type in all splits. Received whole numbers and strings.")
     named = None if class_names is None else _check_names(np.asarray(class_names).tolist())
-    present = np.unique(flat["train"])
+    present = np.unique(np.concatenate(list(flat.values())) if one_class else flat["train"])
     if named is None:
         classes = tuple(str(value) for value in present.tolist())
         encoded = {split: _places(split, labels, present) for split, labels in flat.items()}
@@ -67,11 +68,11 @@ def encode(
     else:
         classes = named
         encoded = {split: _places(split, labels, np.arange(len(named))) for split, labels in flat.items()}
-    if len(classes) < 2:
+    if len(classes) < 2 and not one_class:
         raise DataError(f"Expected at least two classes. Received only {', '.join(classes) or 'none'}.")
     check_printable(classes)
     absent = np.setdiff1d(np.arange(len(classes)), encoded["train"])
-    if len(absent):
+    if len(absent) and not one_class:
         raise DataError(f"Expected samples of every class to train on. Received none of {classes[absent[0]]!r}.")
     return classes, encoded
 

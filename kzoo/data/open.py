@@ -41,6 +41,7 @@ def open_dataset(
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
     cache: Cache = "auto",
     classes_from: ClassesFrom = "folders",
+    one_class: bool = False,
     sound: SoundFrontEnd | SoundSettings | None = None,
     text: TextFrontEnd | TextSettings | None = None,
 ) -> Dataset:
@@ -68,6 +69,8 @@ def open_dataset(
             keeps memory flat.
         classes_from: Where the class of a file in class folders stands: `"folders"`, or `"file_names"` for what comes
             before the first `_` of a file's name, such as the speaker in `seven/jane_12.wav`.
+        one_class: Whether val and test may hold classes that train lacks, and all of it may be of one class: for models
+            that learn what is normal from nothing else.
         sound: The front end of a trained model, or what is wished of one. Default: what suits the recordings.
         text: Likewise, for texts.
 
@@ -90,6 +93,7 @@ def open_dataset(
         fractions=fractions,
         cache=cache,
         classes_from=classes_from,
+        one_class=one_class,
         sound=sound or SoundSettings(),
         text=text or TextSettings(),
     )

@@ -26,6 +26,7 @@ class Options:
 
     Attributes:
         kinds: What the model takes, in the order in which arrays are held to be one or the other.
+        one_class: See `open_dataset`.
     """
 
     kinds: tuple[Kind, ...]
@@ -37,6 +38,7 @@ class Options:
     fractions: tuple[float, float, float]
     cache: Cache
     classes_from: ClassesFrom = "folders"
+    one_class: bool = False
     sound: SoundFrontEnd | SoundSettings = dataclasses.field(default_factory=SoundSettings)
     text: TextFrontEnd | TextSettings = dataclasses.field(default_factory=TextSettings)
 

@@ -61,7 +61,7 @@ def carve(labels: Labels, classes: Sequence[str], parts: Mapping[str, float], se
     random = np.random.RandomState(seed)
     chosen: dict[str, list[Rows]] = {name: [] for name in ("train", *parts)}
     by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels, minlength=len(classes)))[:-1])
-    for members in by_class:
+    for members in filter(len, by_class):
         shuffled = random.permutation(members)
         start = 0
         for name, count in _counts(len(members), parts).items():
@@ -81,7 +81,8 @@ def _counts(members: int, parts: Mapping[str, float]) -> dict[str, int]:
 
 def _check_enough(labels: Labels, classes: Sequence[str], needed: int) -> None:
     counts = np.bincount(labels, minlength=len(classes))
-    few = [f"{name} has {count}" for name, count in zip(classes, counts, strict=True) if count < needed]
+    # A class that is not there at all is in none of the splits that are carved.
+    few = [f"{name} has {count}" for name, count in zip(classes, counts, strict=True) if 0 < count < needed]
     if few:
         more = f" and {len(few) - 5} more" if len(few) > 5 else ""
         raise DataError(

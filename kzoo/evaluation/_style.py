@@ -84,6 +84,26 @@ def title(axes: Axes, text: str, theme: Theme) -> None:
     axes.set_title(text, loc="left", color=theme.ink, fontsize=TITLE, fontweight="bold", fontfamily=fonts(), pad=9)
 
 
+def legend(axes: Axes, theme: Theme) -> None:
+    """Name two colours over the right end of the axes."""
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=2,
+        frameon=False,
+        borderaxespad=0.3,
+        handlelength=1.2,
+        columnspacing=1.4,
+        labelcolor=theme.muted,
+        prop={"size": TEXT, "family": list(fonts())},
+    )
+
+
+def note(axes: Axes, text: str, theme: Theme) -> None:
+    """Write over the right end of the axes, where no line can run through it."""
+    axes.set_title(text, loc="right", color=theme.muted, fontsize=TEXT, fontfamily=fonts(), pad=9)
+
+
 def message(figure: Figure, text: str, theme: Theme) -> None:
     """Say in the middle of an empty figure why there is nothing to see."""
     figure.text(0.5, 0.5, text, ha="center", va="center", color=theme.muted, fontsize=TITLE, fontfamily=fonts())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import shutil
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kzoo.data import Dataset
@@ -12,17 +13,26 @@ from kzoo.exits import Exits, keras_exits
 from kzoo.files import write_text
 from kzoo.recipes import dump_recipe
 from kzoo.run import CHECKPOINTS, METRICS, Run
-from kzoo.source import keras_compare, keras_predict
+from kzoo.source import Detector, keras_compare, keras_predict, keras_reconstruct
 
 from .exit_curve import cheapest_threshold, exit_curve
+from .kinds import AnyMetrics
 from .measure import answers_of, measure_split
 from .metrics import Metrics
 from .mistakes import collect_mistakes
-from .report import ReportContent, SimilarityContent, write_report, write_similarity_report
+from .reconstruction import ReconstructionMetrics, errors_of, measure_reconstruction, threshold_of
+from .report import (
+    ReconstructionContent,
+    ReportContent,
+    SimilarityContent,
+    write_reconstruction_report,
+    write_report,
+    write_similarity_report,
+)
 from .similarity import SimilarityMetrics, measure_similarity
 
 
-def finish_run(run: Run, model: Any, dataset: Dataset) -> Metrics | SimilarityMetrics:
+def finish_run(run: Run, model: Any, dataset: Dataset) -> AnyMetrics:
     """Measure the best epoch's model on the test split, write metrics and report, and mark the run as done.
 
     Args:
@@ -30,8 +40,7 @@ def finish_run(run: Run, model: Any, dataset: Dataset) -> Metrics | SimilarityMe
         model: The `keras.Model` with the best epoch's weights.
         dataset: What it was trained on.
     """
-    finish = _finish_similarity if run.info.compares else _finish_classifier
-    metrics, headline = finish(run, model, dataset)
+    metrics, headline = _FINISH.get(run.info.task, _finish_classifier)(run, model, dataset)
     write_text(run.path / METRICS, metrics.model_dump_json(indent=2) + "\n")
     figures = {"test": headline}
     best = next((row for row in run.history() if row["epoch"] == run.info.best_epoch), None)
@@ -59,6 +68,34 @@ def _finish_similarity(run: Run, model: Any, dataset: Dataset) -> tuple[Similari
     content = SimilarityContent(**_content(run, dataset), metrics=metrics, scores=scores, same=same)
     write_similarity_report(run.path, content)
     return metrics, {"accuracy": metrics.accuracy, "eer": metrics.eer, "auc": metrics.auc}
+
+
+def _finish_reconstruction(run: Run, model: Any, dataset: Dataset) -> tuple[ReconstructionMetrics, dict[str, float]]:
+    """The same for a model that gives back its input; most normal validation samples stay below the threshold."""
+    section = run.recipe.reconstruction
+    assert section is not None and section.normal is not None
+    errors = Detector(keras_reconstruct(model), section.normal, None).errors
+    threshold = threshold_of(errors_of(errors, dataset.val), section.percentile)
+    run.update(threshold=threshold)
+    metrics, found, anomalous = measure_reconstruction(
+        errors,
+        dataset.test,
+        "test",
+        label=dataset.classes.index(section.normal),
+        normal=section.normal,
+        threshold=threshold,
+    )
+    content = ReconstructionContent(**_content(run, dataset), metrics=metrics, errors=found, anomalous=anomalous)
+    write_reconstruction_report(run.path, content)
+    figures = {"accuracy": metrics.accuracy, "auc": metrics.auc, "partial_auc": metrics.partial_auc}
+    return metrics, {name: figure for name, figure in figures.items() if figure is not None}
+
+
+# What is no classifier, by its task.
+_FINISH: Mapping[str, Callable[[Run, Any, Dataset], tuple[AnyMetrics, dict[str, float]]]] = {
+    "similarity": _finish_similarity,
+    "reconstruction": _finish_reconstruction,
+}
 
 
 def _content(run: Run, dataset: Dataset) -> dict[str, Any]:

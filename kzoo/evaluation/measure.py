@@ -12,13 +12,15 @@ from kzoo.exits import Exits, chosen
 from kzoo.source import BATCH, open_source
 
 from .exit_curve import THRESHOLDS, exit_curve
+from .kinds import AnyMetrics
 from .metrics import Metrics, compute_metrics
-from .similarity import SimilarityMetrics, measure_similarity
+from .reconstruction import measure_reconstruction
+from .similarity import measure_similarity
 
 
 def evaluate(
     source: Any, data: Any = None, *, split: str = "test", runtime: str = "auto", threads: int = 1
-) -> Metrics | SimilarityMetrics:
+) -> AnyMetrics:
     """Measure a model on a split.
 
     Args:
@@ -29,7 +31,8 @@ def evaluate(
         threads: Of that runtime.
 
     Returns:
-        What a classifier got right; or, for a model that compares two samples, how well it tells pairs apart.
+        What a classifier got right; or, for a model that compares two samples, how well it tells pairs apart;
+        or, for one that gives back its input, how well its error tells anomalies.
 
     Raises:
         KzooError: There is no such model or data, or they do not fit each other.
@@ -39,10 +42,17 @@ def evaluate(
         0.989
     """
     opened = open_source(source, runtime=runtime, threads=threads)
-    samples = opened.dataset(data).split(split)
+    dataset = opened.dataset(data)
+    samples = dataset.split(split)
     if opened.comparison is not None:
         comparison = opened.comparison
         return measure_similarity(comparison.compare, samples, split, comparison.threshold)[0]
+    if opened.detector is not None:
+        detector = opened.detector
+        label = dataset.classes.index(detector.normal)
+        return measure_reconstruction(
+            detector.errors, samples, split, label=label, normal=detector.normal, threshold=detector.threshold
+        )[0]
     return measure_split(opened.exits or opened.predict, samples, opened.classes, split)[0]
 
 

@@ -20,8 +20,10 @@ from ._style import (
     blend,
     ending,
     fonts,
+    legend,
     message,
     new_figure,
+    note,
     plain,
     style_axes,
     title,
@@ -198,30 +200,6 @@ def plot_class_scores(metrics: Metrics, theme: Theme = LIGHT) -> Figure:
     return figure
 
 
-def plot_similarities(scores: np.ndarray, same: np.ndarray, threshold: float, theme: Theme = LIGHT) -> Figure:
-    """Draw how similar pairs of one class and pairs of different classes are, with the threshold between them.
-
-    Args:
-        scores: `(pairs,)` similarities.
-        same: `(pairs,)`, whether a pair is of one class.
-        threshold: Drawn dashed.
-        theme: colours.
-    """
-    figure = new_figure(6, 3.4, theme)
-    axes = figure.subplots()
-    style_axes(axes, theme, grid="y")
-    edges = np.linspace(min(float(scores.min()), -0.2), 1.0, 61).tolist()
-    for kind, label, colour in ((True, "one class", theme.blue), (False, "different classes", theme.orange)):
-        part = scores[same == kind]
-        axes.hist(part, edges, weights=np.full(len(part), 1 / len(part)), color=colour, alpha=0.6, label=label)
-    axes.axvline(threshold, color=theme.muted, linewidth=1.2, linestyle=(0, (4, 3)))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.set_xlabel("Similarity", color=theme.muted, fontsize=TEXT, fontfamily=fonts())
-    title(axes, "Share of pairs", theme)
-    _legend(axes, theme)
-    return figure
-
-
 def plot_exits(metrics: Metrics, theme: Theme = LIGHT) -> Figure:
     """Draw accuracy against the mean multiply–accumulates of a sample, a point a threshold, the chosen one marked."""
     figure = new_figure(6, 3.6, theme)
@@ -239,7 +217,7 @@ def plot_exits(metrics: Metrics, theme: Theme = LIGHT) -> Figure:
     axes.set_xlim(left=0)
     axes.set_xlabel("Million multiply-adds a sample, on average", color=theme.muted, fontsize=TEXT, fontfamily=fonts())
     title(axes, "Accuracy", theme)
-    _note(axes, f"marked: threshold {metrics.exit_threshold:g}", theme)
+    note(axes, f"marked: threshold {metrics.exit_threshold:g}", theme)
     return figure
 
 
@@ -267,22 +245,7 @@ def _plot_pair(axes: Axes, epochs: np.ndarray, history: Sequence[Mapping[str, fl
         axes.set_yscale("log")
     title(axes, f"{name.capitalize()} (logarithmic)" if logarithmic else name.capitalize(), theme)
     if name == "loss" and drawn:
-        _legend(axes, theme)
-
-
-def _legend(axes: Axes, theme: Theme) -> None:
-    """Name two colours over the right end of the axes."""
-    axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=2,
-        frameon=False,
-        borderaxespad=0.3,
-        handlelength=1.2,
-        columnspacing=1.4,
-        labelcolor=theme.muted,
-        prop={"size": TEXT, "family": list(fonts())},
-    )
+        legend(axes, theme)
 
 
 def _plot_rates(axes: Axes, epochs: np.ndarray, rates: np.ndarray, theme: Theme) -> None:
@@ -306,12 +269,7 @@ def _mark_best(axes: Sequence[Axes], epochs: np.ndarray, history: Sequence[Mappi
     for panel in axes:
         panel.axvline(epochs[best], color=theme.muted, linewidth=1, linestyle=(0, (2, 3)), zorder=1)
     axes[1].plot(epochs[best], values[best], "o", ms=8, mfc=theme.surface, mec=colour, mew=2.2, zorder=4)
-    _note(axes[1], f"best: {percent(values[best])} in epoch {epochs[best]:.0f}", theme)
-
-
-def _note(axes: Axes, text: str, theme: Theme) -> None:
-    """Write over the right end of the axes, where no line can run through it."""
-    axes.set_title(text, loc="right", color=theme.muted, fontsize=TEXT, fontfamily=fonts(), pad=9)
+    note(axes[1], f"best: {percent(values[best])} in epoch {epochs[best]:.0f}", theme)
 
 
 def _confusion_counts(metrics: Metrics, together: int) -> np.ndarray:

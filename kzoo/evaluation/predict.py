@@ -103,7 +103,7 @@ def match(source: Any, inputs: Sequence[str | Path], *, runtime: str = "auto", t
     opened = open_source(source, runtime=runtime, threads=threads)
     comparison = opened.comparison
     if comparison is None:
-        raise UsageError(f"Expected a model that compares two inputs, received {opened.name}, a classifier.")
+        raise UsageError(f"Expected a model that compares two inputs, received {opened.name}, which does not.")
     if len(inputs) < 2:
         raise UsageError(f"Expected at least two inputs to compare, received {len(inputs)}.")
     first, *others = (read_input(path, opened.input)[np.newaxis] for path in inputs)
@@ -112,4 +112,47 @@ def match(source: Any, inputs: Sequence[str | Path], *, runtime: str = "auto", t
         similarity = float(comparison.compare(first, other)[0])
         same = None if comparison.threshold is None else similarity >= comparison.threshold
         found.append(Match(str(inputs[0]), str(path), similarity, same))
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """How unusual an input is.
+
+    Attributes:
+        input: The file.
+        error: Mean squared error of what the model gives back, in the input's own units squared.
+        anomaly: Whether that is more than normal; None where no threshold was chosen.
+    """
+
+    input: str
+    error: float
+    anomaly: bool | None
+
+
+def detect(source: Any, inputs: Iterable[str | Path], *, runtime: str = "auto", threads: int = 1) -> list[Finding]:
+    """Look for anomalies.
+
+    Args:
+        source: A run or a file of a model that gives back its input, such as `autoencoder`.
+        inputs: As `predict` takes them.
+        runtime: See `predict`.
+        threads: Of that runtime.
+
+    Raises:
+        KzooError: There is no such model, or a file cannot be read.
+    """
+    opened = open_source(source, runtime=runtime, threads=threads)
+    detector = opened.detector
+    if detector is None:
+        raise UsageError(f"Expected a model that gives back its input, received {opened.name}, which does not.")
+    found = []
+    for path in inputs:
+        error = float(detector.errors(read_input(path, opened.input)[np.newaxis])[0])
+        if not np.isfinite(error):
+            raise RunError(
+                f"Expected a finite error, received {error} from {opened.name}. "
+                f"Its weights have diverged: train again with a lower learning rate."
+            )
+        found.append(Finding(str(path), error, None if detector.threshold is None else error > detector.threshold))
     return found

@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 
 from kzoo.files import write_bytes
 
-from . import plots
+from . import plots, score_plots
 from ._pictures import is_image, thumbnail, value_range
 from ._style import DARK, DPI, LIGHT, Theme, ending, to_png
 from .metrics import TOP, ClassMetrics, Metrics, percent
 from .mistakes import Mistakes, most_confused, worst_mistakes
+from .reconstruction import ReconstructionMetrics
 from .similarity import SimilarityMetrics
 
 _LONGEST_TEXT = 300  # signs of a text that the page shows
@@ -61,6 +62,18 @@ class SimilarityContent(RunContent):
     """`(pairs,)` similarities."""
     same: np.ndarray
     """`(pairs,)`, whether a pair is of one class."""
+
+
+@dataclass(frozen=True)
+class ReconstructionContent(RunContent):
+    """All that the report of a model that gives back its input says."""
+
+    metrics: ReconstructionMetrics
+    """The result on the split that was measured."""
+    errors: np.ndarray
+    """`(samples,)` mean squared errors."""
+    anomalous: np.ndarray
+    """`(samples,)`, whether a sample is an anomaly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +122,28 @@ def write_report(directory: Path, content: ReportContent) -> Path:
 
 def write_similarity_report(directory: Path, content: SimilarityContent) -> Path:
     """Write `report.html` and `plots/*.png` of a model that compares two samples, as `write_report` does."""
-    drawings: dict[str, Callable[[Theme], Figure]] = {
-        "similarities": functools.partial(
-            plots.plot_similarities, content.scores, content.same, content.metrics.threshold
-        )
-    }
+    scores = functools.partial(score_plots.plot_similarities, content.scores, content.same, content.metrics.threshold)
+    return _write_scores(directory, content, {"similarities": scores}, "similarity.html.j2")
+
+
+def write_reconstruction_report(directory: Path, content: ReconstructionContent) -> Path:
+    """Write `report.html` and `plots/*.png` of a model that gives back its input, as `write_report` does."""
+    scores = (content.errors, content.anomalous, content.metrics.threshold)
+    drawings: dict[str, Callable[[Theme], Figure]] = {"errors": functools.partial(score_plots.plot_errors, *scores)}
+    if content.metrics.auc is not None:
+        drawings["roc"] = functools.partial(score_plots.plot_roc, *scores)
+    return _write_scores(directory, content, drawings, "reconstruction.html.j2")
+
+
+def _write_scores(
+    directory: Path,
+    content: SimilarityContent | ReconstructionContent,
+    drawings: dict[str, Callable[[Theme], Figure]],
+    page: str,
+) -> Path:
     if content.history:
         drawings["curves"] = functools.partial(plots.plot_curves, content.history)
-    template = templates().get_template("similarity.html.j2")
+    template = templates().get_template(page)
     return write_page(
         directory,
         drawings,

@@ -288,6 +288,16 @@ class SimilaritySection(Section):
     margin: Annotated[float, Field(gt=0.0, lt=4.0)] = 1.0
 
 
+class ReconstructionSection(Section):
+    """What models that give back their input hold to be normal, and what to be an anomaly."""
+
+    # Class that is learned; all others are anomalies. None: normal, good or ok, if there is one of them, or the first.
+    # YAML reads the name of a digit as a number.
+    normal: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
+    # Share of normal validation samples, in percent, whose error is no alarm: it sets the threshold.
+    percentile: Annotated[float, Field(gt=0.0, le=100.0)] = 95.0
+
+
 class Recipe(Section):
     """A whole recipe; see each section."""
 
@@ -303,6 +313,8 @@ class Recipe(Section):
     callbacks: CallbacksSection = CallbacksSection()
     # None: the section's defaults where the model compares two samples.
     similarity: SimilaritySection | None = None
+    # None: the section's defaults where the model gives back its input.
+    reconstruction: ReconstructionSection | None = None
     transfer: TransferSection | None = None
     # Of a run that kzoo compress made.
     compression: CompressionSection | None = None

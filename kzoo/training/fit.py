@@ -143,6 +143,10 @@ def describe(plan: Plan) -> list[str]:
         f" input {shape}, {len(data.classes)} classes",
         f"data   {data.name}: {len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} test",
     ]
+    if recipe.reconstruction is not None:
+        lines.append(
+            f"normal {recipe.reconstruction.normal}: what is learned; all else in the test split are anomalies"
+        )
     if data.skipped:
         lines.append(f"       {len(data.skipped)} unreadable files skipped, the first: {data.skipped[0]}")
     if plan.transfer is not None:

@@ -34,10 +34,12 @@ def with_objective(
 
     Returns:
         The model itself where it has one input and one output and no teachers; else one of the same layers that trains
-        its classifiers together, or its encoder.
+        its classifiers together, its encoder, or one that learns to give back its input.
     """
     if distillation is not None:
         return DistilledClassifier.of(model, distillation, teachers)
+    if model.output_shape == model.input_shape:
+        return Reconstructor(model.inputs[0], model.outputs[0], name=model.name)
     if len(model.inputs) == 2:
         encoded, _ = model.get_layer(SIMILARITY).input
         return SimilarEncoder(model.inputs[0], encoded, name=model.name, loss_section=similarity or SimilaritySection())
@@ -166,11 +168,29 @@ class SimilarEncoder(keras.Model):
         return ops.sum([of_pairs(distances, same, self.loss_section.margin), *self.losses])
 
 
+class Reconstructor(keras.Model):
+    """A model that learns to give back its input, whatever the label, by the mean squared error."""
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Give the mean squared error and the penalties of the layers, a scalar."""
+        return ops.sum([ops.mean(ops.square(x - y_pred)), *self.losses])
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Measure all values together: single ones may be the same in every sample."""
+        given, answers = (ops.reshape(values, (-1, 1)) for values in (x, y_pred))
+        return super().compute_metrics(x, given, answers)
+
+
 def accuracy_of(model: keras.Model) -> keras.metrics.Metric:
     """Give the metric "accuracy" that a model's best epoch is chosen by.
 
-    For an encoder that is the share of triplets in which a sample is nearer to one of its class than to another.
+    For an encoder that is the share of triplets in which a sample is nearer to one of its class than to another, for
+    what gives back its input the share of the variance that it gives back.
     """
+    if isinstance(model, Reconstructor):
+        return keras.metrics.R2Score(name="accuracy")
     if isinstance(model, SimilarEncoder):
         return keras.metrics.MeanMetricWrapper(triplet_accuracy, name="accuracy")
     return keras.metrics.CategoricalAccuracy(name="accuracy")

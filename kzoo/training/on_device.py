@@ -152,12 +152,14 @@ def _batch_maker(classes: int, augmenter: Augmenter | None, weights: np.ndarray 
 def _build_loss_and_metrics(model: keras.Model, classes: int, weighted: bool) -> None:
     """Let Keras make the state that it would else make from a first batch of images."""
     labels = ops.zeros((1, classes))
-    answers = labels if len(model.outputs) == 1 else [labels] * len(model.outputs)
+    given = [ops.zeros((1, *tensor.shape[1:]), tensor.dtype) for tensor in (*model.inputs, *model.outputs)]
+    inputs, *answers = given
+    answers = answers if len(answers) > 1 else answers[0]
     weight = ops.ones((1,)) if weighted else None
     # What Keras compiled, which objectives with a loss of their own leave aside: unbuilt, it would ask for images.
     keras.Model.compute_loss(model, None, labels, labels, weight)
-    model.compute_loss(None, labels, answers, weight, training=False)
-    model.compute_metrics(None, labels, answers, weight)
+    model.compute_loss(inputs, labels, answers, weight, training=False)
+    model.compute_metrics(inputs, labels, answers, weight)
     model.reset_metrics()
 
 

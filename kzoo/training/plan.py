@@ -23,7 +23,7 @@ from kzoo.data import (
     guess_medium,
     open_dataset,
 )
-from kzoo.errors import DataError, RecipeError, RunError, UsageError
+from kzoo.errors import DataError, RecipeError, RunError
 from kzoo.pretrained import Pretrained, fetch_pretrained, is_published
 from kzoo.recipes import Recipe, find_recipe, load_recipe
 from kzoo.recipes.schema import SoundSection, TextSection
@@ -42,6 +42,7 @@ from .acceleration import training_copy
 from .augment import Augmenter, build_augmentation
 from .distillation import load_teachers
 from .feed import EpochOrder
+from .normal import begin_at_mean, keep_normal
 from .objectives import with_objective
 from .sparse_training import check_maskable
 from .standardise import standardise
@@ -182,11 +183,6 @@ def resolve_recipe(
         UsageError: Unknown model, or values that do not fit the schema.
     """
     record = find_record(model)
-    if record.task == "reconstruction":
-        raise UsageError(
-            f"Expected a model that tells classes or samples apart, received {record.name}, which reconstructs its "
-            f'input. Train it in Keras: model.compile("adam", "mse"), then model.fit(x, x).'
-        )
     chosen = dict(overrides or {})
     medium = ""
     if data is not None:
@@ -242,10 +238,13 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
         fractions=recipe.data.fractions,
         cache=recipe.data.cache,
         classes_from=recipe.data.classes_from,
+        one_class=record.task == "reconstruction",
         sound=(parent and parent.sound) or SoundSettings(**recipe.sound.model_dump()),
         text=(parent and parent.text) or TextSettings(**recipe.text.model_dump()),
     )
-    _check_sections(recipe, dataset.input)
+    _check_sections(recipe, record.task, dataset.input)
+    if record.task == "reconstruction":
+        recipe, dataset = keep_normal(recipe, dataset)
     arguments: dict[str, Any] = {**recipe.model.arguments, "input_shape": dataset.input.shape}
     if record.classes is not None:
         arguments["classes"] = len(dataset.classes)
@@ -264,6 +263,8 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
             transfer = _transfer(recipe.transfer.weights, model, dataset, published)
         else:
             standardise(model, dataset.train)
+            if record.task == "reconstruction":
+                begin_at_mean(model)
     # After the model, whose first weights are then the same with and without them.
     teachers = () if recipe.distillation is None else recipe.distillation.teachers
     plan = Plan(
@@ -311,8 +312,11 @@ def _parent_input(recipe: Recipe) -> InputSpec | None:
     return Run(source).info.input
 
 
-def _check_sections(recipe: Recipe, spec: InputSpec) -> None:
-    """Make sure that no section is meant for other data."""
+def _check_sections(recipe: Recipe, task: str, spec: InputSpec) -> None:
+    """Make sure that no section is meant for other data or another model."""
+    for section in ("similarity", "reconstruction"):
+        if getattr(recipe, section) is not None and section != task:
+            raise RecipeError(f"{section} is for a model of that task, and {recipe.model.name} is none. Leave it out.")
     for section, used, many in (("sound", spec.sound, "recordings"), ("text", spec.text, "texts")):
         chosen = getattr(recipe, section).model_dump(exclude_defaults=True)
         if chosen and used is None:

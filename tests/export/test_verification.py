@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kzoo.errors import ExportError
-from kzoo.export.verification import class_labels, keras_answers, paired_interval, verify
+from kzoo.export.verification import Judge, class_labels, keras_answers, paired_interval, verify
 
 
 class Answers:
@@ -69,6 +69,22 @@ def test_without_labels_there_is_no_accuracy(identity: keras.Model) -> None:
     assert verified.interval is None
     assert verified.classes == ()
     assert verified.most_different[0].label is None
+
+
+def test_a_judge_decides_and_gives_the_figure_of_the_gate(identity: keras.Model) -> None:
+    ours = np.array([[0, 0, 1], [0, 0, 2], [0, 0, 3], [0, 0, 4]], np.float32)
+    theirs = np.array([[0, 0, 1], [0, 0, 3], [0, 0, 3], [0, 0, 4]], np.float32)
+    truth = np.array([0, 0, 1, 1])
+    judge = Judge(lambda answers: (answers[:, 2] > 2.5).astype(int))
+    verified = held_against(identity, ours, theirs, truth, judge=judge)
+    assert (verified.accuracy_keras, verified.accuracy_tflite, verified.parity.agreement) == (1, 0.75, 0.75)
+    assert verified.interval is not None and verified.most_different[0].tflite == 1
+    judge = Judge(judge.decide, score=lambda answers: 1 - float(answers.mean()) / 10, figure="lightness")
+    scored = held_against(identity, ours, theirs, truth, judge=judge)
+    assert scored.accuracy_keras == pytest.approx(1 - 10 / 120)
+    assert scored.drop == pytest.approx(1 / 120)
+    assert scored.interval is None
+    assert [each.drop for each in scored.classes] == [0.5, 0]
 
 
 @pytest.mark.parametrize("answer", [np.nan, np.inf])

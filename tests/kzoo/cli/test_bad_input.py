@@ -12,7 +12,6 @@ import pytest
 
 CALLS = {
     "unknown model": ("train resnet81", ["'resnet81'", "Did you mean resnet8, resnet18"]),
-    "model that reconstructs": ("train autoencoder", ["autoencoder", "reconstructs its input", "model.fit(x, x)"]),
     "unknown model, info": ("info mobilnet", ["Did you mean mobilenet_v2"]),
     "unknown family": ("list --family resnets", ["Did you mean resnet,"]),
     "unknown command": ("tran cnn", ["'tran'", "train"]),
