@@ -26,6 +26,7 @@ from .catalog import CATALOG, ModelRecord
 if TYPE_CHECKING:
     import keras
 
+    from .adaptive_computation import adaptive_lstm as adaptive_lstm
     from .anomaly_detection import autoencoder as autoencoder
     from .convnet import cnn as cnn
     from .convolutional_recurrent import cnn_lstm as cnn_lstm

@@ -146,6 +146,9 @@ _GRU = Paper(
     "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation, Cho et al. 2014",
     "https://arxiv.org/abs/1406.1078",
 )
+_ADAPTIVE = Paper(
+    "Adaptive Computation Time for Recurrent Neural Networks, Graves 2016", "https://arxiv.org/abs/1603.08983"
+)
 _POOLING = Paper(
     "Hierarchical Attention Networks for Document Classification, Yang et al. 2016",
     "https://doi.org/10.18653/v1/N16-1174",
@@ -298,6 +301,8 @@ _RECORDS = (
                 _BIDIRECTIONAL, kinds=_SEQUENCE + _TEXT),
     ModelRecord("lstm_attention", "recurrent", "sequence", "recurrent:lstm_attention", _SENSORS, 6, 56_582, 19,
                 7_119_232, _POOLING, kinds=_SEQUENCE + _TEXT),
+    ModelRecord("adaptive_lstm", "adaptive_lstm", "sequence", "adaptive_computation:adaptive_lstm", _SENSORS, 6, 34_119,
+                19, 16_875_904, _ADAPTIVE, kinds=_SEQUENCE),
     ModelRecord("cnn_lstm", "convolutional_recurrent", "sequence", "convolutional_recurrent:cnn_lstm", _SENSORS, 6,
                 57_030, 275, 2_728_320, _DEEP_CONV_LSTM, kinds=_SEQUENCE),
     ModelRecord("conv_lstm", "convolutional_recurrent", "sequence", "convolutional_recurrent:conv_lstm", _SENSORS, 6,

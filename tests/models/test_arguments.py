@@ -75,6 +75,7 @@ def test_every_factory_refuses(name: str, arguments: dict[str, Any], message: st
         ("gru", {"vocabulary_size": 9, "include_top": False, "pooling": "max"}, "one of 'last', 'avg'.*'max'"),
         ("text_transformer", {"input_shape": (None,)}, "must say how many steps there are.*longest text"),
         ("cnn_lstm", {"kernel_size": 0}, "`kernel_size` must be"),
+        ("adaptive_lstm", {"ponder_cost": -0.1}, "`ponder_cost` must be 0 or more"),
         ("conv_lstm", {"input_shape": (None, 3)}, "how many steps and features"),
         ("tcn", {"units": 2.5}, "`units` must be a whole number"),
         ("mobilenet_v2", {"padding": "valid"}, "`padding` must be 'symmetric' or 'same'. Received: padding='valid'"),

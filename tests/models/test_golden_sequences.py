@@ -110,6 +110,47 @@ def test_attention_pooling_weighs_the_steps_by_bahdanaus_score() -> None:
     assert_alike(model.predict_on_batch(raw), classified(model, (shares[..., None] * x).sum(axis=1)))
 
 
+def test_adaptive_lstm_shares_the_answer_out_among_its_passes() -> None:
+    model = zoo.adaptive_lstm(input_shape=(5, 3), max_ponder_steps=4, ponder_cost=0.3, **SMALL)
+    raw = measurements(6, 5, 3)
+    x = scattered(model, raw)
+    weights = {name: model.get_layer(name).get_weights() for name in ("embedding", "halting", "lstm")}
+    embedded = x @ weights["embedding"][0] + weights["embedding"][1]
+    states, left, total, cost = 0.0, np.ones((6, 5, 1)), 0.0, 0.0
+    spent = []
+    for number in (1, 2, 3, 4):
+        states = lstm_steps(embedded + states, *weights["lstm"])
+        halting = sigmoid(states @ weights["halting"][0] + weights["halting"][1])
+        share = left if number == 4 else np.minimum(halting, left)
+        left, total = left - share, total + share * states
+        cost += left.sum()
+        spent.append(left)
+    # Some steps are done after two passes, others need all of them.
+    assert (spent[1] == 0).any() and (spent[2] > 0).any() and (spent[3] == 0).all()
+    assert_alike(model.predict_on_batch(raw), classified(model, total.mean(axis=1)))
+    model(raw)
+    assert float(sum(model.losses)) == pytest.approx(0.3 * cost / raw[..., 0].size, rel=1e-4)
+
+
+def test_pondering_that_costs_more_is_done_less() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(256, 6, 3)).astype("float32")
+    y = (x.sum(axis=(1, 2)) > 0).astype(int)
+    passes = []
+    for cost in (0.0, 1.0):
+        keras.utils.set_random_seed(1)
+        model = zoo.adaptive_lstm(input_shape=(6, 3), units=8, classes=2, ponder_cost=cost)
+        remainders = [model.get_layer(f"remainder{number}").output for number in (1, 2, 3)]
+        probe = keras.Model(model.input, remainders)
+        before = 1 + sum(float(each.mean()) for each in probe.predict(x, verbose=0))
+        model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
+        losses = model.fit(x, y, epochs=12, batch_size=64, verbose=0).history["loss"]
+        assert losses[-1] < 0.8 * losses[0]
+        passes.append(1 + sum(float(each.mean()) for each in probe.predict(x, verbose=0)))
+        assert before > 2
+    assert passes[1] < 1.3 and passes[1] < passes[0] - 0.5
+
+
 def causal_conv(x: Array, kernel: Array, dilation: int) -> Array:
     """Bai et al. 2018, equation 1: F(s) = sum over i of f(i) x(s - d i); Keras keeps the latest step's weights last."""
     result = np.zeros((*x.shape[:2], kernel.shape[2]))
