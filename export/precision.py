@@ -111,7 +111,8 @@ class Precision:
                 raise UsageError(
                     f"Expected layers of the model to keep in float. Received: {name!r}. {nearest(name, names)}"
                 )
-        fused = list(_fused_lstms(graph)) if self.quantize == "int16x8" else []
+        # A layer may be called more than once.
+        fused = list(dict.fromkeys(_fused_lstms(graph))) if self.quantize == "int16x8" else []
         if fused:
             raise ExportError(
                 f"int16x8 is not possible with LSTM layers ({', '.join(fused)}): TensorFlow Lite has no LSTM operator "

@@ -35,6 +35,7 @@ IMPOSSIBLE = {
         "bilstm": "bilstm1, bilstm2",
         "lstm_attention": "lstm1, lstm2",
         "cnn_lstm": "lstm1",
+        "adaptive_lstm": "lstm",
     }.items()
 }
 

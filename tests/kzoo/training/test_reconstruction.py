@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +169,23 @@ def test_the_command_line_says_how_unusual_each_is(run, arrays, tmp_path):
     assert json.loads(done.stdout)[0]["anomaly"] is True
     done = CliRunner().invoke(cli, ["evaluate", str(run.path)])
     assert "Area under ROC" in done.stdout and "60 of them anomalies" in done.stdout
+
+
+ON_JAX = """
+import sys
+import kzoo
+run = kzoo.train("autoencoder", sys.argv[1], epochs=20, settings={"optimizer.learning_rate": 0.01}, out=sys.argv[2])
+assert not [name for name in sys.modules if name.split(".")[0] == "tensorflow"]
+assert kzoo.evaluate(run.path) == run.metrics
+print(run.metrics.auc)
+"""
+
+
+def test_it_trains_on_jax_as_well(run, tmp_path):
+    command = [sys.executable, "-c", ON_JAX, run.info.data.source, str(tmp_path / "run")]
+    done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert float(done.stdout) > 0.95
 
 
 @pytest.mark.parametrize(
