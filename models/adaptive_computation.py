@@ -78,6 +78,8 @@ def adaptive_lstm(
     if not ponder_cost >= 0:
         raise ValueError(f"`ponder_cost` must be 0 or more. Received: ponder_cost={ponder_cost!r}. Give 0.01 or so.")
     shape = sequence_shape(input_shape, default=(128, 9), fixed_steps=True)
+    steps = shape[0]
+    assert steps is not None  # fixed_steps makes sure of it
     inputs, x = open_sequence(shape)
     embedded = layers.Dense(units, name="embedding")(x)
     if dropout > 0:
@@ -101,7 +103,7 @@ def adaptive_lstm(
             remainder = layers.Subtract(name=f"unspent{number}")([remainder, share])
         if number < passes:
             # Keras sums over a sample's steps and takes the mean over the batch.
-            remainder = layers.ActivityRegularization(l1=ponder_cost / shape[0], name=f"remainder{number}")(remainder)
+            remainder = layers.ActivityRegularization(l1=ponder_cost / steps, name=f"remainder{number}")(remainder)
         weighted.append(states if share is None else layers.Multiply(name=f"weighted{number}")([states, share]))
     x = weighted[0] if passes == 1 else layers.Add(name="pondered")(weighted)
     return head.build(inputs, head.pool(x))
