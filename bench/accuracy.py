@@ -70,7 +70,7 @@ _CIFAR = {
 }
 
 TRAININGS = (
-    Training("resnet8", "cifar10", 40, _CIFAR),
+    Training("resnet8", "cifar10", 24, _CIFAR),
     Training("mobilenet_v2", "cifar10", 40, {**_CIFAR, "model.arguments.alpha": 0.5}),
     Training("early_exit_resnet", "cifar10", 24, _CIFAR),
     Training("ds_cnn", "fsdd", 60, {"optimizer.learning_rate": 0.006, "regularisation.dropout": 0.0}),

@@ -1,4 +1,4 @@
-"""What compression costs and saves on real data: `python -m bench.compression [NAME…]`.
+"""What compression costs and saves on real data: `python -m bench.compression [NAME…] [--methods METHOD,…]`.
 
 The parents are trainings of `bench.accuracy`. Each version is `kzoo compress`, then `kzoo export` with its gate open,
 and is measured on its exported file: accuracy on the test split, bytes, zeros and values counted in the file, time side
@@ -8,6 +8,7 @@ by side with the float file. Runs lie under `runs/compression`; what is done the
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from bench.accuracy import RUNS as PARENTS
@@ -18,7 +19,7 @@ from kzoo.evaluation.tradeoffs import Version
 
 RUNS = PARENTS.parent / "compression"
 #: Epochs of fine-tuning for each method, by parent.
-EPOCHS = {"resnet8.cifar10": 8, "mobilenet_v2.cifar10": 8, "ds_cnn.fsdd": 8, "lstm.fsdd": 8, "bilstm.fsdd": 8}
+EPOCHS = {"resnet8.cifar10": 3, "mobilenet_v2.cifar10": 3, "ds_cnn.fsdd": 8, "lstm.fsdd": 8, "bilstm.fsdd": 8}
 _CONVOLUTIONAL = (
     "dense",
     "prune50",
@@ -35,11 +36,11 @@ _CONVOLUTIONAL = (
 _RECURRENT = ("dense", "prune50", "cluster16", "int8")
 
 
-def rows_of(name: str) -> list[dict[str, Any]]:
-    """Train, or go on with it, and measure all versions of a parent."""
+def rows_of(name: str, methods: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Train, or go on with it, and measure the versions of a parent: those of some methods, or all."""
     training = next(each for each in TRAININGS if each.name == name)
     measure(training)
-    methods = _RECURRENT if "lstm" in name else _CONVOLUTIONAL
+    methods = methods or (_RECURRENT if "lstm" in name else _CONVOLUTIONAL)
     found = search(PARENTS / name, methods=methods, split="test", epochs=EPOCHS[name], out=RUNS / name)
     dense = found.versions[0]
     return [_row(name, version, dense, found.versions) for version in found.versions]
@@ -71,12 +72,13 @@ def main() -> None:
     """Measure what was asked for and keep the table after each parent."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"Of {', '.join(EPOCHS)}. Default: all.")
+    parser.add_argument("--methods", type=lambda text: text.split(","), help="Of kzoo.compression.search.METHODS.")
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - set(EPOCHS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     for name in EPOCHS:
         if not chosen.names or name in chosen.names:
-            rows = with_earlier("compression", rows_of(name), list(EPOCHS))
+            rows = with_earlier("compression", rows_of(name, chosen.methods), list(EPOCHS))
             print(keep_results("compression", "python -m bench.compression", rows), flush=True)
 
 

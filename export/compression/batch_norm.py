@@ -1,6 +1,6 @@
 """Fold batch normalisations into the layers before them, and lay them out again.
 
-An integer file holds a convolution and its normalisation as one kernel: what is to have few values, or to be rounded,
+A file holds a convolution and its normalisation as one kernel: what is to have few values, or to be rounded,
 is that kernel. So it is that kernel which is trained. Afterwards the convolution keeps it, and the normalisation
 becomes one that only adds, so that the model has the layers it had.
 """

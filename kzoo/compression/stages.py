@@ -84,8 +84,8 @@ def _cluster(
 ) -> None:
     assert section.clusters is not None
     graph = read_graph(model)
-    # An integer file holds folded kernels: it is those that are to have few values.
-    folded = fold_batch_norm(graph) if section.quantize else []
+    # A file holds folded kernels: it is those that are to have few values.
+    folded = fold_batch_norm(graph)
     wrapping = Clusterer(section.clusters, choose_layers(graph, ends=True), keep_zeros=bool(outcome.targets))
     bridged = build_bridge(graph, batch_size=None, wrap=wrapping)
     outcome.clustered = wrapping.clustered

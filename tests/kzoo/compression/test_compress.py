@@ -79,6 +79,16 @@ def test_of_every_four_weights_two_are_zero(trained_run, tmp_path):
         assert (np.count_nonzero(groups, axis=1) <= 2).all()
 
 
+@pytest.mark.slow(15)
+def test_a_float_file_has_the_shared_values_too(trained_run, tmp_path):
+    run = kzoo.compress(trained_run, cluster=16, epochs=2, out=tmp_path / "clustered")
+    assert run.metrics.accuracy >= trained_run.metrics.accuracy - POINT
+    clustered, plain = (kzoo.export_model(each, tmp_path / f"{each.path.name}.tflite") for each in (run, trained_run))
+    # The converter folds the batch normalisations into the kernels.
+    assert max(kernel.unique for kernel in count_file_kernels(clustered.path)) <= 16
+    assert plain.gzip_size > 3 * clustered.gzip_size
+
+
 @pytest.mark.slow(20)
 def test_a_clustered_lstm_loads_where_kzoo_is_not_imported_and_leaves_this_process_as_it_was(
     trained_sequence_run, tmp_path
