@@ -12,13 +12,16 @@ import tensorflow as tf
 import tf_keras
 
 from kzoo.export.compression.wrapping import Wrapping
-from kzoo.recipes.schema import Adagrad, Adam, AnyOptimizer, RmsProp, Sgd
+from kzoo.recipes.schema import Adagrad, Adam, AnyOptimizer, OptimizerSection, RmsProp, Sgd
 from kzoo.training.callbacks import HistoryLog, Progress, StopAtNan
 from kzoo.training.distillation import distillation_loss, teacher_probabilities
 from kzoo.training.feed import EpochOrder, FollowEpoch, WatchedSplit, make_feed
 from kzoo.training.plan import Plan
 from kzoo.training.reporter import Reporter
 from kzoo.training.schedule import build_schedule
+
+# Networks that train well at 0.1 with momentum do so at 0.001 with Adam.
+_SGD_TO_ADAM = 0.01
 
 
 class FineTuning:
@@ -54,13 +57,20 @@ class FineTuning:
         return self._plan.recipe.epochs * self._order.batches
 
     def fit(
-        self, bridged: tf_keras.Model, wrapping: Wrapping, *, first_step: int, and_keep: Callable[[], None]
+        self,
+        bridged: tf_keras.Model,
+        wrapping: Wrapping,
+        *,
+        normalised: bool,
+        first_step: int,
+        and_keep: Callable[[], None],
     ) -> tuple[int, dict[str, list[np.ndarray]]]:
         """Train for a stage.
 
         Args:
             bridged: A tf_keras model, wrapped.
             wrapping: What wraps it.
+            normalised: Whether it trains as the run did: with its batch normalisations, each weight by itself.
             first_step: Only epochs that end after this step count as done.
             and_keep: Called when an epoch is the best so far.
 
@@ -72,12 +82,15 @@ class FineTuning:
         logits = plan.arguments.get("classifier_activation", "softmax") is None
         model = FineTuned(bridged.inputs, bridged.outputs, name=bridged.name)
         model.prepare(wrapping, plan.teachers, recipe, logits=logits)
-        model.compile(optimizer=build_tf_keras_optimizer(recipe.optimizer))
+        optimizer = recipe.optimizer if normalised else with_bounded_steps(recipe.optimizer)
+        if optimizer is not recipe.optimizer:
+            self._reporter.line(f"train  with Adam at {optimizer.learning_rate:g}, whose steps no gradient makes large")
+        model.compile(optimizer=build_tf_keras_optimizer(optimizer))
         train, val = WatchedSplit(plan.training_split()), WatchedSplit(plan.dataset.val)
         val_order = EpochOrder(len(val.labels), recipe.batch_size, recipe.seed)
         best = _KeepBest(wrapping, and_keep, self._epoch + first_step / order.batches)
         schedule = build_schedule(
-            recipe.schedule, recipe.optimizer.learning_rate, epochs=recipe.epochs, steps_per_epoch=order.batches
+            recipe.schedule, optimizer.learning_rate, epochs=recipe.epochs, steps_per_epoch=order.batches
         )
         mine = (
             FollowEpoch(order),
@@ -184,6 +197,18 @@ def _penalty(wrapping: Wrapping, l1: float, l2: float) -> Callable[[], Any]:
     if not (l1 or l2):
         return lambda: 0.0
     return lambda: tf.add_n([l1 * tf.reduce_sum(tf.abs(each)) + l2 * tf.reduce_sum(each * each) for each in kernels])
+
+
+def with_bounded_steps(section: AnyOptimizer) -> AnyOptimizer:
+    """Give Adam in place of gradient descent, whose steps are as large as the gradient.
+
+    A batch normalisation makes up for a kernel that a step has moved too far; once it is folded, nothing does, and a
+    value that thousands of weights share has the sum of their gradients.
+    """
+    if section.name != "sgd":
+        return section
+    shared = section.model_dump(include=set(OptimizerSection.model_fields))
+    return Adam(name="adam", **{**shared, "learning_rate": section.learning_rate * _SGD_TO_ADAM})
 
 
 def build_tf_keras_optimizer(section: AnyOptimizer) -> tf_keras.optimizers.Optimizer:

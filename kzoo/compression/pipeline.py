@@ -87,7 +87,8 @@ def compress(
         epochs: Of fine-tuning for each method. Default: a third of the run's.
         batch_size: Default: the run's.
         settings: Any other value of the fine-tuning's recipe by dotted key. Default: the run's own recipe with a tenth
-            of its learning rate (half of it for `filters` and `low_rank`), falling along a cosine.
+            of its learning rate (half of it for `filters` and `low_rank`), falling along a cosine. In place of `sgd`,
+            clustering and training for integers take Adam at a hundredth of that.
         out: The new run's directory. Default: `runs/MODEL.DATASET-METHODS-N`.
         force: Replace a run that stands at `out`.
         reporter: Where progress goes. Default: INFO records of the logger `kzoo`.

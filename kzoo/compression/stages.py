@@ -76,7 +76,7 @@ def _prune(
         f"{section.prune.schedule}), complete at step {wrapping.last_update} of {tuning.steps}"
     )
     bridged = build_bridge(graph, batch_size=None, wrap=wrapping)
-    outcome.best_epoch = _fit(model, bridged, [], wrapping, tuning, first_step=wrapping.last_update)
+    outcome.best_epoch = _fit(model, bridged, [], wrapping, tuning, normalised=True, first_step=wrapping.last_update)
 
 
 def _cluster(
@@ -133,11 +133,12 @@ def _fit(
     wrapping: Wrapping,
     tuning: FineTuning,
     *,
+    normalised: bool = False,
     first_step: int = 0,
     and_keep: Callable[[], None] = lambda: None,
 ) -> int:
     """Train the wrapped model and bring the best epoch's weights into the Keras model; gives that epoch."""
-    best, weights = tuning.fit(bridged, wrapping, first_step=first_step, and_keep=and_keep)
+    best, weights = tuning.fit(bridged, wrapping, normalised=normalised, first_step=first_step, and_keep=and_keep)
     for each in folded:
         weights.update(each.unfolded(*weights[each.layer.name]))
     # The graph of the model itself: the folded one knows nothing of the normalisations.
