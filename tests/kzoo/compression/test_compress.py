@@ -79,6 +79,15 @@ def test_of_every_four_weights_two_are_zero(trained_run, tmp_path):
         assert (np.count_nonzero(groups, axis=1) <= 2).all()
 
 
+@pytest.mark.slow(25)
+def test_a_network_that_gradient_descent_trained_is_not_thrown_away_once_it_is_folded(tmp_path):
+    sgd = {"optimizer.name": "sgd", "optimizer.learning_rate": 0.1, "optimizer.ema": None}
+    run = kzoo.train("resnet8", epochs=4, settings=sgd, out=tmp_path / "run")
+    smaller = kzoo.compress(run, cluster=16, qat=True, epochs=1, out=tmp_path / "smaller")
+    assert smaller.metrics.accuracy >= run.metrics.accuracy - 2 * POINT
+    assert smaller.recipe.optimizer.name == "sgd"
+
+
 @pytest.mark.slow(15)
 def test_a_float_file_has_the_shared_values_too(trained_run, tmp_path):
     run = kzoo.compress(trained_run, cluster=16, epochs=2, out=tmp_path / "clustered")
