@@ -47,20 +47,16 @@ def layers_with_kernels(graph: Graph) -> list[GraphLayer]:
     return [layer for layer in layers if kernel_places(layer)]
 
 
-def choose_layers(graph: Graph, exclude: Collection[str] = (), *, ends: bool = False) -> list[str]:
-    """Names of the layers that are compressed unless a user says otherwise.
+def choose_layers(graph: Graph, *, ends: bool = False) -> list[str]:
+    """Names of the layers that are compressed: all but depthwise convolutions, which hold little and lose much.
 
     Args:
         graph: the model's.
-        exclude: layers to leave alone beside those that are left alone anyway: depthwise convolutions, the first
-            layer with a kernel and the last ones, which hold little and lose much.
-        ends: the first and the last, too.
+        ends: whether the first layer with a kernel and the last ones, of which the same is true, are compressed, too.
     """
     layers = layers_with_kernels(graph)
-    # Depthwise kernels are small, and what they lose is missed.
-    names = [layer.name for layer in layers if layer.kind not in DEPTHWISE]
-    spared = set(exclude) if ends else {*exclude, *_first_and_last(graph, layers)}
-    return [name for name in names if name not in spared]
+    spared = set() if ends else _first_and_last(graph, layers)
+    return [layer.name for layer in layers if layer.kind not in DEPTHWISE and layer.name not in spared]
 
 
 def _first_and_last(graph: Graph, layers: Sequence[GraphLayer]) -> set[str]:

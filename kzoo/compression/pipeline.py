@@ -139,16 +139,9 @@ def compress(
             f"model  {parent.path}: {info.parameters:,} parameters, "
             f"{' → '.join(section.methods)}, {recipe.epochs} epochs each"
         )
-        answer: dict[str, Any] = {"targets": {}, "clustered": [], "ranges": {}}
-        start, trained = parent.path / MODEL, 0
-        if plan.model is not parent.model:
-            for line in lines:
-                reporter.line(line)
-            fit_run(made, _at_a_higher_rate(plan), reporter)
-            answer["best_epoch"] = made.info.best_epoch
-            start, trained = made.path / MODEL, len(made.history())
-        if not _IN_CHILD.isdisjoint(section.methods):
-            answer = _in_child(made, start, trained, data, reporter)
+        for line in lines:
+            reporter.line(line)
+        answer = _trained(made, parent, plan, data, reporter)
         facts = _facts(made, parent, section, answer)
         history = made.history()
         made.update(
@@ -159,6 +152,21 @@ def compress(
         )
         finish_run(made, made.model, plan.dataset)
     return made
+
+
+def _trained(made: Run, parent: Run, plan: Plan, data: Any, reporter: Reporter) -> dict[str, Any]:
+    """Fine-tune all stages, those in Keras first; the result's weights are in the run afterwards."""
+    answer: dict[str, Any] = {"targets": {}, "clustered": [], "ranges": {}}
+    start, trained = parent.path / MODEL, 0
+    if plan.model is not parent.model:
+        fit_run(made, _at_a_higher_rate(plan), reporter)
+        answer["best_epoch"] = made.info.best_epoch
+        start, trained = made.path / MODEL, len(made.history())
+    section = made.recipe.compression
+    assert section is not None
+    if not _IN_CHILD.isdisjoint(section.methods):
+        answer = _in_child(made, start, trained, data, reporter)
+    return answer
 
 
 def _rebuilt(plan: Plan, section: CompressionSection) -> tuple[Plan, list[str]]:
