@@ -6,6 +6,7 @@ import csv
 import functools
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,12 +26,13 @@ HISTORY = "history.csv"
 METRICS = "metrics.json"
 LABELS = "labels.txt"
 VOCABULARY = "vocabulary.txt"
+USERS = "users.txt"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 REPORT = "report.html"
 _KITS = tuple(f"model.*.{platform}" for platform in ("tflm", "android", "ios", "web", "rpi"))
 # All that kzoo writes into a run, as patterns; run.json last, so that until then it is a run.
-_FILES = (MODEL, RECIPE, HISTORY, METRICS, LABELS, VOCABULARY, CHECKPOINTS, TENSORBOARD, REPORT, "plots")
+_FILES = (MODEL, RECIPE, HISTORY, METRICS, LABELS, VOCABULARY, USERS, CHECKPOINTS, TENSORBOARD, REPORT, "plots")
 _OWN = (*_FILES, "model.*.tflite*", *_KITS, INFO)
 
 
@@ -117,6 +119,11 @@ class RunInfo(BaseModel):
     def reconstructs(self) -> bool:
         """Whether the model gives back its input, and finds anomalies by its error."""
         return self.task == "reconstruction"
+
+    @property
+    def recommends(self) -> bool:
+        """Whether the model scores a user with an item."""
+        return self.task == "recommendation"
 
 
 class Run:
@@ -231,12 +238,20 @@ def create_run(path: Path, info: RunInfo, recipe: Recipe, *, force: bool = False
     path.mkdir(parents=True, exist_ok=True)
     _clear(path)
     write_text(path / RECIPE, dump_recipe(recipe))
-    write_text(path / LABELS, "".join(f"{name}\n" for name in info.classes))
+    known = info.input.interactions
+    # What the outputs of the exported file are called.
+    _write_names(path / LABELS, info.classes if known is None else known.items)
+    if known is not None:
+        _write_names(path / USERS, known.users)
     if info.input.text is not None:
-        write_text(path / VOCABULARY, "".join(f"{word}\n" for word in info.input.text.words))
+        _write_names(path / VOCABULARY, info.input.text.words)
     # run.json comes last: a directory that has one is a whole run.
     write_json(path / INFO, info.model_dump(mode="json"))
     return Run(path)
+
+
+def _write_names(file: Path, names: Sequence[str]) -> None:
+    write_text(file, "".join(f"{name}\n" for name in names))
 
 
 def _clear(path: Path) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kzoo.data import ARRAYS, Dataset, InputSpec, input_type, match_classes, open_dataset
+from kzoo.data import ARRAYS, Dataset, InputSpec, InteractionFrontEnd, input_type, match_classes, open_dataset
 from kzoo.errors import DataError, RunError, UsageError
 from kzoo.exits import LAST, Exits, exit_order, file_exits, keras_exits
 from kzoo.probabilities import as_probabilities, softmax
+from kzoo.ranker import keras_scores
 
 if TYPE_CHECKING:
     from kzoo.data.options import ClassesFrom
@@ -76,6 +77,20 @@ def squared_errors(batch: np.ndarray, answers: np.ndarray) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
+class Recommender:
+    """A model that scores items for a user.
+
+    Attributes:
+        scores: From `(batch,)` int32 ids of users to the scores of all items, `(batch, items)`, in the order of
+            `known.items`.
+        known: The users and the items.
+    """
+
+    scores: Callable[[np.ndarray], np.ndarray]
+    known: InteractionFrontEnd
+
+
+@dataclasses.dataclass(frozen=True)
 class Source:
     """A model that can be asked, wherever it came from.
 
@@ -89,7 +104,8 @@ class Source:
         origin: The data it was trained on, if known.
         exits: All answers of a network with early classifiers; None for others.
         comparison: How a model that compares two samples is asked; None for others.
-        detector: How a model that gives back its input is asked; None for others, which know classes.
+        detector: How a model that gives back its input is asked; None for others.
+        recommender: How a model that scores items for a user is asked; None for others.
     """
 
     name: str
@@ -102,6 +118,7 @@ class Source:
     exits: Exits | None = None
     comparison: Comparison | None = None
     detector: Detector | None = None
+    recommender: Recommender | None = None
 
     def dataset(self, data: Any = None) -> Dataset:
         """Open data as this model takes it; by default the data it was trained on, split as it was then.
@@ -129,6 +146,7 @@ class Source:
             one_class=self.detector is not None,
             sound=self.input.sound,
             text=self.input.text,
+            interactions=self.input.interactions,
         )
         if data is None and dataset.fingerprint != origin.fingerprint:
             raise RunError(
@@ -147,7 +165,7 @@ class Source:
                 f"Expected data with the class {self.detector.normal!r}, which {self.name} holds to be normal, "
                 f"received {dataset.name} with {', '.join(dataset.classes[:10])}. Name the class of what is normal so."
             )
-        # What compares or gives back samples need not know their classes.
+        # What compares, gives back or recommends need not know classes.
         return match_classes(dataset, self.classes) if self.classes else dataset
 
 
@@ -189,11 +207,16 @@ def _from_run(run: Run) -> Source:
     info = run.info
     model = run.model
     taken, answers = (tensors[0].shape for tensors in (model.inputs, model.outputs))
-    values = info.input.shape if info.reconstructs else (1 if info.compares else len(info.classes),)
-    if ((None, *info.input.shape), (None, *values), 1 + info.compares) != (taken, answers, len(model.inputs)):
-        known = {"similarity": "compare two samples", "reconstruction": "give it back"}.get(
-            info.task, f"know {len(info.classes)} classes"
-        )
+    pairs = info.compares or info.recommends
+    values = info.input.shape if info.reconstructs else (1 if pairs else len(info.classes),)
+    # The two halves of an interaction are inputs of their own.
+    wanted = (1,) if info.recommends else info.input.shape
+    if ((None, *wanted), (None, *values), 1 + pairs) != (taken, answers, len(model.inputs)):
+        known = {
+            "similarity": "compare two samples",
+            "reconstruction": "give it back",
+            "recommendation": "score a user with an item",
+        }.get(info.task, f"know {len(info.classes)} classes")
         raise RunError(
             f"Expected the model of {run.path} to take {info.input.shape} and to {known}, "
             f"received one from {taken} to {answers}. Its files are not of one run: train anew."
@@ -219,6 +242,9 @@ def _from_run(run: Run) -> Source:
             raise RunError(f"Expected reconstruction.normal in the recipe of {run.path}, received none. Train anew.")
         detector = Detector(keras_reconstruct(model), section.normal, info.threshold)
         return Source(str(run.path), (), info.input, _knows_no_classes, model, run, origin, detector=detector)
+    if info.input.interactions is not None:
+        recommender = Recommender(keras_scores(model), info.input.interactions)
+        return Source(str(run.path), (), info.input, _knows_no_classes, model, run, origin, recommender=recommender)
     exits = keras_exits(model, 1.0 if info.threshold is None else info.threshold)
     predict = keras_predict(model) if exits is None else exits.predict
     return Source(str(run.path), info.classes, info.input, predict, model, run, origin, exits)
@@ -283,6 +309,9 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
     if reconstruction is not None:
         detector = Detector(file.predict, **reconstruction)
         return Source(str(path), (), spec, _knows_no_classes, origin=origin, detector=detector)
+    if spec.interactions is not None:
+        recommender = Recommender(lambda users: file.predict(users[:, np.newaxis]), spec.interactions)
+        return Source(str(path), (), spec, _knows_no_classes, origin=origin, recommender=recommender)
     classes = tuple(names)
     if (spec.shape, len(classes)) != (file.input_shape, outputs[0]):
         raise RunError(
@@ -301,8 +330,8 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
 
 def _knows_no_classes(batch: np.ndarray) -> np.ndarray:
     raise UsageError(
-        "Expected a classifier, received a model that compares two inputs or gives back one. Ask it with kzoo.match or "
-        "kzoo.detect."
+        "Expected a classifier, received a model that compares two inputs, gives back one or recommends. Ask it with "
+        "kzoo.match, kzoo.detect or kzoo.recommend."
     )
 
 

@@ -30,7 +30,8 @@ def list_models(pattern: str = "*", *, family: str | None = None, task: str | No
     Args:
         pattern: With wildcards, as `"resnet*"`.
         family: Only this family, as `"resnet"`.
-        task: Only models for `"image"`, `"sequence"`, `"text"`, `"similarity"` or `"reconstruction"`.
+        task: Only models for `"image"`, `"sequence"`, `"text"`, `"similarity"`, `"reconstruction"` or
+            `"recommendation"`.
 
     Example:
         >>> import kzoo

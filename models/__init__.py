@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from .resnet import se_resnet50 as se_resnet50
     from .resnet import wide_resnet28_10 as wide_resnet28_10
     from .resnet import wide_resnet40_2 as wide_resnet40_2
+    from .retrieval import two_tower as two_tower
     from .self_attention import attention as attention
     from .self_attention import text_transformer as text_transformer
     from .self_attention import transformer_small as transformer_small
@@ -107,8 +108,8 @@ def list_models(pattern: str = "*", *, family: str | None = None, task: str | No
     Args:
         pattern: shell wildcards, `"resnet*"`; upper and lower case are the same.
         family: only this family.
-        task: only models for `"image"`, `"sequence"`, `"text"`, `"similarity"` or `"reconstruction"`, those that take
-            other data, too, included.
+        task: only models for `"image"`, `"sequence"`, `"text"`, `"similarity"`, `"reconstruction"` or
+            `"recommendation"`, those that take other data, too, included.
 
     Returns:
         Names in the catalogue's order; empty where nothing fits the pattern.

@@ -147,6 +147,24 @@ def vocabulary(size: SupportsIndex) -> int:
     return whole_number("vocabulary_size", size, minimum=2)
 
 
+def identity_shape(input_shape: Sequence[int | None] | None) -> tuple[int]:
+    """Check the shape of a single id, `(1,)`."""
+    if input_shape is not None and _shape(input_shape, "(1,), one id", (1,)) != (1,):
+        raise ValueError(
+            f"`input_shape` must be (1,), one id. Received: input_shape={tuple(input_shape)}. Leave it out."
+        )
+    return (1,)
+
+
+def temperature_of(value: float) -> float:
+    """Check that `value` can divide a cosine."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(
+            f"`temperature` must be None or a positive number. Received: temperature={value!r}. Give 0.05, say."
+        )
+    return float(value)
+
+
 def _shape(value: object, axes: str, default: tuple[int, ...]) -> tuple[int | None, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != len(default):
         raise ValueError(

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-Task = Literal["image", "sequence", "text", "similarity", "reconstruction"]
+Task = Literal["image", "sequence", "text", "similarity", "reconstruction", "recommendation"]
 
 
 class Paper(NamedTuple):
@@ -35,7 +35,7 @@ class ModelRecord:
         family: models of one idea.
         task: `"image"` takes `(height, width, channels)`, `"sequence"` takes `(steps, features)`, `"text"` takes
             `(length,)` places in a vocabulary, and all tell classes apart; `"similarity"` compares two samples,
-            `"reconstruction"` gives back the sequence that it takes.
+            `"reconstruction"` gives back the sequence that it takes, `"recommendation"` scores a user with an item.
         factory: `"module:function"` inside `kzoo.models`.
         input_shape: the factory's default, without the batch axis.
         classes: the factory's default; None for a model that knows no classes.
@@ -44,7 +44,8 @@ class ModelRecord:
         macs: multiply-accumulates of one example, as `count_macs` counts them.
         paper: where it was described.
         reference: whose figure the parameters agree with, and which.
-        kinds: data that it can be trained on: `"image"`, `"sequence"` (measurements and sound) or `"text"`.
+        kinds: data that it can be trained on: `"image"`, `"sequence"` (measurements and sound), `"text"` or
+            `"interaction"` (who took what).
     """
 
     name: str
@@ -135,6 +136,10 @@ _MOBILEVIT = Paper(
     "https://arxiv.org/abs/2110.02178",
 )
 _LSTM = Paper("Long Short-Term Memory, Hochreiter and Schmidhuber 1997", "https://doi.org/10.1162/neco.1997.9.8.1735")
+_TWO_TOWER = Paper(
+    "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations, Yi et al. 2019",
+    "https://doi.org/10.1145/3298689.3346996",
+)
 _SIAMESE = Paper(
     "Signature Verification using a Siamese Time Delay Neural Network, Bromley et al. 1993",
     "https://proceedings.neurips.cc/paper/1993/hash/288cc0ff022877bd3df94bc9360b9c5d-Abstract.html",
@@ -323,6 +328,8 @@ _RECORDS = (
                 267_928, 2_321, 264_192, _MLPERF_TINY, "MLPerf Tiny: 267,928, with statistics 269,992", _SEQUENCE),
     ModelRecord("siamese", "siamese", "similarity", "twin_encoder:siamese", _SOUND, None, 85_120, 657, 6_191_104,
                 _SIAMESE, kinds=_SEQUENCE),
+    ModelRecord("two_tower", "two_tower", "recommendation", "retrieval:two_tower", (1,), None, 84_064, 0, 0, _TWO_TOWER,
+                kinds=("interaction",)),
     ModelRecord("text_cnn", "text", "text", "text:text_cnn", (64,), 2, 589_402, 0, 5_287_000, _TEXT_CNN, kinds=_TEXT),
 )
 # fmt: on

@@ -14,8 +14,8 @@ from .terminal import show_json, show_table
 @click.option("--family", help="Only this family, as resnet.")
 @click.option(
     "--task",
-    type=click.Choice(["image", "sequence", "text", "similarity", "reconstruction"]),
-    help="Only models for this kind of input, or that compare or reconstruct it.",
+    type=click.Choice(["image", "sequence", "text", "similarity", "reconstruction", "recommendation"]),
+    help="Only models for this kind of input, or that compare it, reconstruct it or recommend items.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
 def list_models(pattern: str, family: str | None, task: str | None, as_json: bool) -> None:

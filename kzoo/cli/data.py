@@ -41,7 +41,7 @@ def list_data(as_json: bool) -> None:
     show_table(("name", "classes", "input", "offline", "description"), rows, right=("classes",))
     click.echo(
         "Also: a folder of class folders with images or WAV files (with or without train/ val/ test/ above), a CSV "
-        "file (label and text, or label and numbers), a folder with train.csv and test.csv, or an .npz file."
+        "file (label and text, label and numbers, or user and item), a folder with train.csv and test.csv, or an .npz file."
     )
 
 
@@ -89,4 +89,7 @@ def _front_end(spec: InputSpec) -> list[tuple[str, str]]:
                 f"every {sound.hop_ms:g} ms, {sound.mels} mels from {sound.low_hz:g} to {sound.high_hz:g} Hz",
             )
         ]
+    if spec.interactions is not None:
+        known = spec.interactions
+        return [("Users", f"{len(known.users):,}"), ("Items", f"{len(known.items):,}")]
     return [] if spec.text is None else [("Vocabulary", f"{spec.text.vocabulary_size:,} places")]

@@ -7,6 +7,8 @@ from .dataset import Dataset, DatasetInfo, Split, match_classes, of_class
 from .guess import guess_medium
 from .images import decode_image
 from .inputs import read_input
+from .interaction import InteractionFrontEnd
+from .interactions import History
 from .open import ARRAYS, open_dataset
 from .sound import SoundFrontEnd, SoundSettings
 from .sound_files import SoundSplit
@@ -17,7 +19,9 @@ __all__ = [
     "ARRAYS",
     "Dataset",
     "DatasetInfo",
+    "History",
     "InputSpec",
+    "InteractionFrontEnd",
     "SoundFrontEnd",
     "SoundSettings",
     "SoundSplit",

@@ -15,6 +15,7 @@ from kzoo.errors import DataError, nearest
 
 from .dataset import SPLITS, Array, Dataset, Labels, Split
 from .image_files import ResizedSplit
+from .interactions import ITEM, USER, from_interaction_arrays
 from .labels import encode
 from .options import Options, expect_kind
 from .spec import CHANNELS, InputSpec, Kind
@@ -65,7 +66,8 @@ def from_mapping(arrays: Mapping[str, ArrayLike], name: str, source: str, option
         arrays: `x` and `y`, or `x_train`, `y_train` and, where there are any, `x_val`, `y_val`, `x_test`, `y_test`.
             Images are `(samples, height, width)` or `(samples, height, width, channels)` with pixels 0-255, sequences
             `(samples, steps, features)`, texts `(samples,)` strings. Labels are whole numbers or strings. `classes`,
-            optional, names the classes: whole-number labels are places in it.
+            optional, names the classes: whole-number labels are places in it. Or `user`, `item` and, where there is
+            one, `timestamp`.
         name: Short name of the dataset.
         source: What the user named.
         options: How to open it.
@@ -73,6 +75,8 @@ def from_mapping(arrays: Mapping[str, ArrayLike], name: str, source: str, option
     Raises:
         DataError: Keys, shapes, types or values that do not fit.
     """
+    if USER in arrays or ITEM in arrays:
+        return from_interaction_arrays(arrays, name, source, options)
     unknown = [str(key) for key in arrays if key not in KEYS]
     if unknown:
         raise DataError(f"Unknown array {unknown[0]!r} in {source}. {nearest(unknown[0], KEYS)}")

@@ -1,15 +1,17 @@
-"""CSV files as datasets: `label,text`, or a label and numbers.
+"""CSV files as datasets: `label,text`, a label and numbers, or `user,item`.
 
 UTF-8 with a header, commas, and quotes where a cell holds a comma, a quote or a line break. One column is called
 `label`. Where another is called `text` the samples are texts; else all others hold numbers, and the samples are
 sequences: columns that are all called NAME_NUMBER, with the same run of numbers for every NAME, are the steps of the
-features NAME; any others are the features of a single step.
+features NAME; any others are the features of a single step. A file without labels has the columns `user` and `item`:
+who took what, and in `timestamp`, where there is one, when, as a number or as an ISO 8601 date.
 """
 
 from __future__ import annotations
 
 import array
 import csv
+import datetime
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -22,6 +24,7 @@ from kzoo.errors import DataError
 
 from .arrays import Part, from_parts
 from .dataset import SPLITS, Array, Dataset
+from .interactions import ITEM, TIMESTAMP, USER, InteractionPart, from_interactions
 from .labels import natural_key
 from .options import Options
 from .texts import TextPart, from_texts
@@ -31,7 +34,10 @@ logger = logging.getLogger(__name__)
 LABEL, TEXT = "label", "text"
 
 _SPLIT_FILES = {"train.csv": "train", "val.csv": "val", "valid.csv": "val", "validation.csv": "val", "test.csv": "test"}
-_ADVICE = "Expected a CSV file with a header, a column label, and a column text or columns of numbers."
+_ADVICE = (
+    "Expected a CSV file with a header, a column label, and a column text or columns of numbers, or the columns user and "
+    "item."
+)
 _STEP = re.compile(r"(.+)_(\d+)")
 # A cell may be as long as a book, but a quote that is never closed must not be read as one.
 _LONGEST_CELL = 10_000_000
@@ -53,13 +59,16 @@ def split_files(folder: Path) -> dict[str, Path]:
     return {split: found[split] for split in SPLITS if split in found} if "train" in found else {}
 
 
-def csv_kind(path: Path) -> Literal["text", "sequence"]:
+def csv_kind(path: Path) -> Literal["text", "sequence", "interaction"]:
     """Say by its header what a CSV file holds.
 
     Raises:
         DataError: A file that is not read, or without a fitting header.
     """
-    return "text" if TEXT in _header(path) else "sequence"
+    header = _header(path)
+    if LABEL not in header:
+        return "interaction"
+    return "text" if TEXT in header else "sequence"
 
 
 def open_csv(files: dict[str, Path], name: str, source: str, options: Options) -> Dataset:
@@ -82,6 +91,9 @@ def open_csv(files: dict[str, Path], name: str, source: str, options: Options) -
                 f"Expected the columns of {files['train']} in {path} ({', '.join(train)}). "
                 f"Received: {', '.join(header)}."
             )
+    if LABEL not in train:
+        taken = {split: _read_interactions(path) for split, path in files.items()}
+        return from_interactions(taken, name, source, options)
     if TEXT in train:
         ignored = [column for column in train if column not in (LABEL, TEXT)]
         if ignored:
@@ -111,6 +123,34 @@ def _read_texts(path: Path) -> TextPart:
     return TextPart(texts, np.array(labels), names)
 
 
+def _read_interactions(path: Path) -> InteractionPart:
+    header = _header(path)
+    item = header.index(ITEM)
+    when = header.index(TIMESTAMP) if TIMESTAMP in header else None
+    users, items, times = [], [], []
+    for row, user, line in _rows(path, header, USER):
+        if not row[item].strip():
+            raise DataError(f"Expected an item in every row. Received: {path}, line {line}, an empty one.")
+        users.append(user)
+        items.append(row[item].strip())
+        if when is not None:
+            times.append(_seconds(row[when].strip(), path, line))
+    return InteractionPart(path.name, np.array(users), np.array(items), None if when is None else np.array(times))
+
+
+def _seconds(value: str, path: Path, line: int) -> float:
+    """Read a moment, in any unit where it is a number."""
+    if _is_number(value) and np.isfinite(float(value)):
+        return float(value)
+    try:
+        moment = datetime.datetime.fromisoformat(value)
+    except ValueError:
+        raise DataError(
+            f"Expected a number or an ISO 8601 date as timestamp. Received: {path}, line {line}, {value[:40]!r}."
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+
+
 def _read_table(path: Path, steps: list[list[str]]) -> Part:
     """Read a table as `(rows, steps, features)` float32."""
     header = _header(path)
@@ -130,11 +170,11 @@ def _read_table(path: Path, steps: list[list[str]]) -> Part:
     return Part(path.name, np.array(values, np.float32).reshape(len(labels), len(steps), -1), np.array(labels))
 
 
-def _rows(path: Path, header: Sequence[str]) -> Iterator[tuple[list[str], str, int]]:
-    """Give each row below the header with its label, and the line on which it begins."""
+def _rows(path: Path, header: Sequence[str], column: str = LABEL) -> Iterator[tuple[list[str], str, int]]:
+    """Give each row below the header with what stands in a column, and the line on which it begins."""
     records = _records(path)
     next(records)
-    place, empty = header.index(LABEL), True
+    place, empty = header.index(column), True
     for row, line in records:
         empty = False
         if len(row) != len(header):
@@ -142,10 +182,10 @@ def _rows(path: Path, header: Sequence[str]) -> Iterator[tuple[list[str], str, i
                 f"Expected {len(header)} cells in every row ({', '.join(header)}). Received: {path}, line {line}, "
                 f"{len(row)}. Quote cells that hold a comma."
             )
-        label = row[place].strip()
-        if not label:
-            raise DataError(f"Expected a label in every row. Received: {path}, line {line}, an empty one.")
-        yield row, label, line
+        value = row[place].strip()
+        if not value:
+            raise DataError(f"Expected a {column} in every row. Received: {path}, line {line}, an empty one.")
+        yield row, value, line
     if empty:
         raise DataError(f"Expected rows below the header. Received: {path}, which has none.")
 
@@ -154,12 +194,12 @@ def _header(path: Path) -> tuple[str, ...]:
     """Read the names of the columns, in lower case."""
     header, _ = next(_records(path), ([], 0))
     names = tuple(name.strip().lower() for name in header)
-    if LABEL not in names:
+    if LABEL not in names and not {USER, ITEM} <= {*names}:
         hint = " It seems to be separated by semicolons." if len(names) == 1 and ";" in names[0] else ""
         shown = ", ".join(repr(name[:40]) for name in header[:5]) or "nothing"
         raise DataError(f"{_ADVICE} Received: {path}, whose first line has {shown}.{hint}")
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):
-        raise DataError(f"Expected a column beside label, each with a name of its own. Received: {path}, {names}.")
+        raise DataError(f"Expected a column beside {names[0]}, each with a name of its own. Received: {path}, {names}.")
     return names
 
 

@@ -43,7 +43,7 @@ class Split(abc.ABC):
 
         Returns:
             `(batch, height, width, channels)` uint8 for images, `(batch, steps, features)` float32 for sequences,
-            `(batch, length)` int32 for texts.
+            `(batch, length)` int32 for texts, `(batch, 2)` int32 for interactions.
 
         Raises:
             DataError: A file that has changed since the dataset was opened and cannot be read any more.

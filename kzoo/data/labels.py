@@ -23,15 +23,15 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return pieces, name
 
 
-def check_printable(classes: Sequence[str]) -> None:
-    """Make sure that class names can stand in tables and in `labels.txt`, one a line.
+def check_printable(names: Sequence[str], what: str = "class") -> None:
+    """Make sure that names, of classes or else of `what`, can stand in tables and in `labels.txt`, one a line.
 
     Raises:
         DataError: A name with control characters, line breaks or bytes that are no text, or an empty one.
     """
-    for name in classes:
+    for name in names:
         if not name.strip() or _UNPRINTABLE.search(name):
-            raise DataError(f"Expected class names of one printable line. Received: {name!a}. Rename the class.")
+            raise DataError(f"Expected {what} names of one printable line. Received: {name!a}. Rename the {what}.")
 
 
 def encode(

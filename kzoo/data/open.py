@@ -16,6 +16,7 @@ from .builtin import NAMES, open_builtin
 from .csv_files import open_csv, split_files
 from .dataset import Dataset
 from .folders import open_folder
+from .interaction import InteractionFrontEnd
 from .npz import read_npz
 from .options import Cache, ClassesFrom, Options, to_size
 from .sound import SoundFrontEnd, SoundSettings
@@ -44,19 +45,21 @@ def open_dataset(
     one_class: bool = False,
     sound: SoundFrontEnd | SoundSettings | None = None,
     text: TextFrontEnd | TextSettings | None = None,
+    interactions: InteractionFrontEnd | None = None,
 ) -> Dataset:
     """Open a dataset in three splits.
 
     Splits that the source gives are taken as they are; missing ones are carved out of train, stratified and seeded,
-    the same on every machine. Only the labels are read now, and each image or sound once, to see that it is whole;
+    the same on every machine; those of interactions user by user, the latest for test, where a `timestamp` is given. Only the labels are read now, and each image or sound once, to see that it is whole;
     texts and tables are read into memory.
 
     Args:
         source: A known name (`digits`, `mnist`, …; `./digits` is a folder), a folder of class folders with images or
             WAV files, a CSV file or a folder with `train.csv` and, where there are any, `val.csv` and `test.csv`, an
             `.npz` file, arrays by key (`x_train`, `y_train`, …, or `x` and `y`), `(x, y)`, or a `tf.data.Dataset` of
-            `(x, y)`, batched or not, which is read into memory.
-        kind: What the model takes: `"image"`, `"sequence"`, `"text"`, or several of them. Default: anything. What files
+            `(x, y)`, batched or not, which is read into memory. Interactions are a CSV of the columns `user` and
+            `item`, or arrays of these keys.
+        kind: What the model takes: `"image"`, `"sequence"`, `"text"`, `"interaction"`, or several of them. Default: anything. What files
             and strings are follows from them; arrays of numbers are the first of these that they may be.
         size: Height and width of the images, one number for both. Default: for files, the size all of them share
             unless it exceeds `default_size`, else `default_size`; for arrays, their own.
@@ -73,6 +76,7 @@ def open_dataset(
             that learn what is normal from nothing else.
         sound: The front end of a trained model, or what is wished of one. Default: what suits the recordings.
         text: Likewise, for texts.
+        interactions: The users and items of a trained model. Default: those of the training split.
 
     Raises:
         UsageError: An unknown name, an argument out of range.
@@ -96,6 +100,7 @@ def open_dataset(
         one_class=one_class,
         sound=sound or SoundSettings(),
         text=text or TextSettings(),
+        interactions=interactions,
     )
     if isinstance(source, Mapping):
         return from_mapping(source, "arrays", ARRAYS, options)

@@ -11,6 +11,7 @@ import numpy as np
 
 from kzoo.errors import DataError, UsageError
 
+from .interaction import InteractionFrontEnd
 from .sound import SoundFrontEnd, SoundSettings
 from .spec import CHANNELS, KINDS, Fit, Kind
 from .text import TextFrontEnd, TextSettings
@@ -41,11 +42,12 @@ class Options:
     one_class: bool = False
     sound: SoundFrontEnd | SoundSettings = dataclasses.field(default_factory=SoundSettings)
     text: TextFrontEnd | TextSettings = dataclasses.field(default_factory=TextSettings)
+    interactions: InteractionFrontEnd | None = None
 
     @property
     def array_kind(self) -> Kind:
         """What numbers without a file around them are held to be."""
-        return next((kind for kind in self.kinds if kind != "text"), "sequence")
+        return next((kind for kind in self.kinds if kind not in ("text", "interaction")), "sequence")
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
@@ -84,7 +86,7 @@ def expect_kind(options: Options, kind: Kind, many: str, source: str) -> None:
     if kind not in options.kinds:
         raise DataError(
             f"Expected {' or '.join(f'{each}s' for each in options.kinds)}. Received: {source}, which holds {many}. "
-            f"Models for these: kzoo list --task {kind}."
+            f"Models for these: kzoo list --task {'recommendation' if kind == 'interaction' else kind}."
         )
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from .interaction import InteractionFrontEnd
 from .sound import SoundFrontEnd
 from .text import TextFrontEnd
 
-Kind = Literal["image", "sequence", "text"]
+Kind = Literal["image", "sequence", "text", "interaction"]
 Fit = Literal["crop", "pad", "stretch"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -20,6 +21,7 @@ _AXES: Mapping[Kind, tuple[str, ...]] = {
     "image": ("height", "width", "channels"),
     "sequence": ("steps", "features"),
     "text": ("length",),
+    "interaction": ("user and item",),
 }
 
 
@@ -30,14 +32,16 @@ class InputSpec:
     A plain dataclass, so that a device that only runs a `.tflite` needs no pydantic.
 
     Attributes:
-        kind: `"image"` (uint8 pixels 0-255), `"sequence"` (float32 values) or `"text"` (int32 places in a vocabulary).
+        kind: `"image"` (uint8 pixels 0-255), `"sequence"` (float32 values), `"text"` (int32 places in a vocabulary) or
+            `"interaction"` (int32 ids of a user and of the item that was taken).
         shape: `(height, width, channels)` of an image, `(steps, features)` of a sequence, `(length,)` of a text,
-            without the batch axis.
+            `(2,)` of an interaction, without the batch axis.
         fit: How an image of another shape is brought to this one: `"crop"` scales it to cover and cuts what stands
             out, `"pad"` scales it to lie inside and fills with black, `"stretch"` changes its proportions.
-            Sequences and texts ignore it.
+            All but images ignore it.
         sound: How a recording becomes the sequence; None for sequences that are no sound.
         text: How a text becomes numbers; every `"text"` has it.
+        interactions: The users and items that are known; every `"interaction"` has it.
 
     Example:
         >>> InputSpec(kind="image", shape=(32, 32, 3)).fit
@@ -49,6 +53,7 @@ class InputSpec:
     fit: Fit = "crop"
     sound: SoundFrontEnd | None = None
     text: TextFrontEnd | None = None
+    interactions: InteractionFrontEnd | None = None
 
     def __post_init__(self) -> None:
         # JSON knows lists only.
@@ -70,7 +75,7 @@ class InputSpec:
             ValueError: Values that do not fit.
             TypeError: Keys that are not known, or missing.
         """
-        front_ends = {"sound": SoundFrontEnd, "text": TextFrontEnd}
+        front_ends = {"sound": SoundFrontEnd, "text": TextFrontEnd, "interactions": InteractionFrontEnd}
         made = {key: make(**content[key]) for key, make in front_ends.items() if content.get(key) is not None}
         return cls(**{**content, **made})
 
@@ -80,12 +85,17 @@ class InputSpec:
         return {key: value for key, value in content.items() if value is not None}
 
     def _check_front_ends(self) -> None:
-        if (self.text is not None) != (self.kind == "text") or (self.sound is not None and self.kind != "sequence"):
+        wrong = (
+            (self.text is not None) != (self.kind == "text"),
+            (self.interactions is not None) != (self.kind == "interaction"),
+            self.sound is not None and self.kind != "sequence",
+        )
+        if any(wrong):
             raise ValueError(
-                f"Expected a front end for text with a text, one for sound with a sequence. "
-                f"Received: kind={self.kind!r}."
+                f"Expected a front end for text with a text, one for interactions with them, one for sound with a "
+                f"sequence. Received: kind={self.kind!r}."
             )
-        front_end = self.sound or self.text
+        front_end = self.sound or self.text or self.interactions
         if front_end is not None and front_end.shape != self.shape:
             raise ValueError(f"Expected the front end's shape {front_end.shape}. Received: shape={self.shape}.")
 
@@ -93,6 +103,6 @@ class InputSpec:
 def input_type(stored: Any) -> str:
     """Name the type in which a model takes samples that are stored in a type.
 
-    Places in a vocabulary, int32, stay whole numbers; all else is float32.
+    Places in a vocabulary and ids, int32, stay whole numbers; all else is float32.
     """
     return "int32" if stored == "int32" else "float32"

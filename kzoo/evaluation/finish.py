@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kzoo.data import Dataset
+from kzoo.data import Dataset, History
 from kzoo.exits import Exits, keras_exits
 from kzoo.files import write_text
 from kzoo.recipes import dump_recipe
 from kzoo.run import CHECKPOINTS, METRICS, Run
+from kzoo.ranker import keras_scores
 from kzoo.source import Detector, keras_compare, keras_predict, keras_reconstruct
 
 from .exit_curve import cheapest_threshold, exit_curve
@@ -20,11 +21,14 @@ from .kinds import AnyMetrics
 from .measure import answers_of, measure_split
 from .metrics import Metrics
 from .mistakes import collect_mistakes
+from .ranking import RankingMetrics, measure_ranking
 from .reconstruction import ReconstructionMetrics, errors_of, measure_reconstruction, threshold_of
 from .report import (
+    RankingContent,
     ReconstructionContent,
     ReportContent,
     SimilarityContent,
+    write_ranking_report,
     write_reconstruction_report,
     write_report,
     write_similarity_report,
@@ -91,10 +95,21 @@ def _finish_reconstruction(run: Run, model: Any, dataset: Dataset) -> tuple[Reco
     return metrics, {name: figure for name, figure in figures.items() if figure is not None}
 
 
+def _finish_recommendation(run: Run, model: Any, dataset: Dataset) -> tuple[RankingMetrics, dict[str, float]]:
+    """The same for a recommender, beside what everybody likes."""
+    known = dataset.input.interactions
+    assert known is not None
+    metrics = measure_ranking(keras_scores(model), dataset.test, History.of(dataset.train, known), known, "test")
+    write_ranking_report(run.path, RankingContent(**_content(run, dataset), metrics=metrics))
+    figures = metrics.model
+    return metrics, {"accuracy": metrics.accuracy, "ndcg": figures.ndcg, "popular": metrics.popular.recall}
+
+
 # What is no classifier, by its task.
 _FINISH: Mapping[str, Callable[[Run, Any, Dataset], tuple[AnyMetrics, dict[str, float]]]] = {
     "similarity": _finish_similarity,
     "reconstruction": _finish_reconstruction,
+    "recommendation": _finish_recommendation,
 }
 
 
@@ -123,11 +138,13 @@ def _settle_threshold(run: Run, model: Any, dataset: Dataset) -> Exits | None:
 def _facts(run: Run, dataset: Dataset) -> list[tuple[str, str]]:
     info = run.info
     versions = [f"{name} {version}" for name, version in info.versions.items()]
+    known = info.input.interactions
+    held = f"{len(dataset.classes)} classes" if known is None else f"{len(known.users):,} users, {len(known.items):,} items"
     facts = [
         ("Parameters", f"{info.parameters:,}"),
         ("Multiply-adds", f"{info.macs / 1e6:,.1f} million a sample"),
         ("Input", " × ".join(map(str, info.input.shape)) + (" pixels 0–255" if info.input.kind == "image" else "")),
-        ("Data", f"{dataset.name}, {len(dataset.classes)} classes"),
+        ("Data", f"{dataset.name}, {held}"),
         ("Samples", f"{info.data.train:,} train, {info.data.val:,} validation, {info.data.test:,} test"),
         ("Fingerprint", info.data.fingerprint[:16]),
         ("Epochs", f"{info.epochs}, best {info.best_epoch}"),

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.data import Split
+from kzoo.data import History, Split
 from kzoo.exits import Exits, chosen
 from kzoo.source import BATCH, open_source
 
 from .exit_curve import THRESHOLDS, exit_curve
 from .kinds import AnyMetrics
 from .metrics import Metrics, compute_metrics
+from .ranking import measure_ranking
 from .reconstruction import measure_reconstruction
 from .similarity import measure_similarity
 
@@ -32,7 +33,8 @@ def evaluate(
 
     Returns:
         What a classifier got right; or, for a model that compares two samples, how well it tells pairs apart;
-        or, for one that gives back its input, how well its error tells anomalies.
+        or, for one that gives back its input, how well its error tells anomalies; or, for a recommender, where the
+        items that users took stand among all that they had not taken in the training split of the data.
 
     Raises:
         KzooError: There is no such model or data, or they do not fit each other.
@@ -53,6 +55,10 @@ def evaluate(
         return measure_reconstruction(
             detector.errors, samples, split, label=label, normal=detector.normal, threshold=detector.threshold
         )[0]
+    if opened.recommender is not None:
+        known = opened.recommender.known
+        history = None if split == "train" else History.of(dataset.train, known)
+        return measure_ranking(opened.recommender.scores, samples, history, known, split)
     return measure_split(opened.exits or opened.predict, samples, opened.classes, split)[0]
 
 

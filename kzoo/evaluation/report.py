@@ -19,6 +19,7 @@ from ._pictures import is_image, thumbnail, value_range
 from ._style import DARK, DPI, LIGHT, Theme, ending, to_png
 from .metrics import TOP, ClassMetrics, Metrics, percent
 from .mistakes import Mistakes, most_confused, worst_mistakes
+from .ranking import RankingMetrics
 from .reconstruction import ReconstructionMetrics
 from .similarity import SimilarityMetrics
 
@@ -74,6 +75,14 @@ class ReconstructionContent(RunContent):
     """`(samples,)` mean squared errors."""
     anomalous: np.ndarray
     """`(samples,)`, whether a sample is an anomaly."""
+
+
+@dataclass(frozen=True)
+class RankingContent(RunContent):
+    """All that the report of a recommender says."""
+
+    metrics: RankingMetrics
+    """The result on the split that was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +144,14 @@ def write_reconstruction_report(directory: Path, content: ReconstructionContent)
     return _write_scores(directory, content, drawings, "reconstruction.html.j2")
 
 
+def write_ranking_report(directory: Path, content: RankingContent) -> Path:
+    """Write `report.html` and `plots/*.png` of a recommender, as `write_report` does."""
+    return _write_scores(directory, content, {}, "ranking.html.j2")
+
+
 def _write_scores(
     directory: Path,
-    content: SimilarityContent | ReconstructionContent,
+    content: SimilarityContent | ReconstructionContent | RankingContent,
     drawings: dict[str, Callable[[Theme], Figure]],
     page: str,
 ) -> Path:

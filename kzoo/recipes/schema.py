@@ -20,6 +20,8 @@ ModelArgument = bool | int | float | str | list[int] | None
 _DECIDED = {
     "classes": "it follows from the data",
     "input_shape": "it follows from the data and from input.size and input.channels",
+    "users": "it follows from the data",
+    "items": "it follows from the data",
     "include_top": "what is trained is a classifier",
     "weights": "name a run with --weights",
 }

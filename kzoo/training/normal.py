@@ -11,7 +11,9 @@ import numpy as np
 from kzoo.data import Dataset, of_class
 from kzoo.errors import DataError, RecipeError, nearest
 from kzoo.recipes import Recipe
-from kzoo.recipes.schema import AugmentationSection, ReconstructionSection
+from kzoo.recipes.schema import ReconstructionSection
+
+from .meaningless import refuse_settings_of_classes
 
 # What MLPerf Tiny's sounds and MVTec AD's parts call the class without anomalies.
 NORMAL_NAMES = ("normal", "good", "ok")
@@ -31,7 +33,7 @@ def keep_normal(recipe: Recipe, dataset: Dataset) -> tuple[Recipe, Dataset]:
         RecipeError: Settings that mean nothing to such a model, or a class that is not in the data.
         DataError: No normal samples to train or to validate on.
     """
-    _check_settings(recipe)
+    refuse_settings_of_classes(recipe, "learns to give back its input, as it is and whatever its class")
     section = recipe.reconstruction or ReconstructionSection()
     normal = section.normal if section.normal is not None else normal_class(dataset.classes)
     if normal not in dataset.classes:
@@ -68,19 +70,3 @@ def normal_class(classes: Sequence[str]) -> str:
     """Name the class that is normal by its name, or the first."""
     by_name = {name.casefold(): name for name in classes}
     return next((by_name[name] for name in NORMAL_NAMES if name in by_name), classes[0])
-
-
-def _check_settings(recipe: Recipe) -> None:
-    """Make sure that nothing is asked for that would be ignored, or would change what is to be given back."""
-    meaningless = {
-        "augmentation": recipe.augmentation != AugmentationSection(),
-        "class_weights": recipe.class_weights is not None,
-        "distillation": recipe.distillation is not None,
-        "regularisation.label_smoothing": recipe.regularisation.label_smoothing > 0,
-    }
-    for key, given in meaningless.items():
-        if given:
-            raise RecipeError(
-                f"{key}: {recipe.model.name} learns to give back its input, as it is and whatever its class. "
-                f"Leave it out."
-            )

@@ -9,10 +9,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from kzoo.data import History
 from kzoo.recipes.schema import SimilaritySection
 from kzoo.recipes.smaller import DistillationSection
 
 from .distillation import ask_teachers, distillation_loss, feature_loss, features_of, with_features
+from .sampled_softmax import SampledSoftmax
 
 SIMILARITY = "similarity"
 """Name of the layer that compares two encoded samples."""
@@ -23,6 +25,7 @@ def with_objective(
     similarity: SimilaritySection | None = None,
     distillation: DistillationSection | None = None,
     teachers: Sequence[keras.Model] = (),
+    history: History | None = None,
 ) -> keras.Model:
     """Give a model that trains on labelled samples with one loss and one accuracy, whatever its outputs are.
 
@@ -31,11 +34,14 @@ def with_objective(
         similarity: The loss of a model that compares two samples; None for its defaults.
         distillation: How much teachers count; None: there are none.
         teachers: What `load_teachers` gave.
+        history: What users took, for a model that recommends; None for others.
 
     Returns:
         The model itself where it has one input and one output and no teachers; else one of the same layers that trains
-        its classifiers together, its encoder, or one that learns to give back its input.
+        its classifiers together, its encoder, its two towers, or one that learns to give back its input.
     """
+    if history is not None:
+        return SampledSoftmax.of(model, history)
     if distillation is not None:
         return DistilledClassifier.of(model, distillation, teachers)
     if model.output_shape == model.input_shape:
@@ -187,13 +193,20 @@ def accuracy_of(model: keras.Model) -> keras.metrics.Metric:
     """Give the metric "accuracy" that a model's best epoch is chosen by.
 
     For an encoder that is the share of triplets in which a sample is nearer to one of its class than to another, for
-    what gives back its input the share of the variance that it gives back.
+    what gives back its input the share of the variance that it gives back, and for a recommender the mean reciprocal
+    rank of a user's own item among those of the batch.
     """
+    if isinstance(model, SampledSoftmax):
+        return keras.metrics.MeanMetricWrapper(_as_measured, name="accuracy")
     if isinstance(model, Reconstructor):
         return keras.metrics.R2Score(name="accuracy")
     if isinstance(model, SimilarEncoder):
         return keras.metrics.MeanMetricWrapper(triplet_accuracy, name="accuracy")
     return keras.metrics.CategoricalAccuracy(name="accuracy")
+
+
+def _as_measured(labels: Any, figures: Any) -> Any:
+    return figures
 
 
 def triplet_accuracy(labels: Any, vectors: Any) -> Any:

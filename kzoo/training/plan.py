@@ -15,6 +15,7 @@ from kzoo import models
 from kzoo.data import (
     ARRAYS,
     Dataset,
+    History,
     InputSpec,
     SoundSettings,
     SoundSplit,
@@ -42,8 +43,10 @@ from .acceleration import training_copy
 from .augment import Augmenter, build_augmentation
 from .distillation import load_teachers
 from .feed import EpochOrder
+from .meaningless import check_sections, refuse_settings_of_classes
 from .normal import begin_at_mean, keep_normal
 from .objectives import with_objective
+from .sampled_softmax import begin_unknown_at_zero
 from .sparse_training import check_maskable
 from .standardise import standardise
 
@@ -119,7 +122,9 @@ class Plan:
         precision = self.recipe.precision
         template = None if precision == "float32" else _build(self.recipe.model.name, self.arguments, precision)
         copy = training_copy(self.model, template)
-        return with_objective(copy, self.recipe.similarity, self.recipe.distillation, self.teachers)
+        interactions = self.dataset.input.interactions
+        history = None if interactions is None else History.of(self.dataset.train, interactions)
+        return with_objective(copy, self.recipe.similarity, self.recipe.distillation, self.teachers, history)
 
     def info(self) -> RunInfo:
         """What `run.json` says before the first step."""
@@ -241,17 +246,14 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
         one_class=record.task == "reconstruction",
         sound=(parent and parent.sound) or SoundSettings(**recipe.sound.model_dump()),
         text=(parent and parent.text) or TextSettings(**recipe.text.model_dump()),
+        interactions=parent and parent.interactions,
     )
-    _check_sections(recipe, record.task, dataset.input)
+    check_sections(recipe, record.task, dataset.input)
     if record.task == "reconstruction":
         recipe, dataset = keep_normal(recipe, dataset)
-    arguments: dict[str, Any] = {**recipe.model.arguments, "input_shape": dataset.input.shape}
-    if record.classes is not None:
-        arguments["classes"] = len(dataset.classes)
-    if dataset.input.text is not None:
-        arguments["vocabulary_size"] = dataset.input.text.vocabulary_size
-    if recipe.regularisation.dropout is not None:
-        arguments["dropout"] = recipe.regularisation.dropout
+    if record.task == "recommendation":
+        refuse_settings_of_classes(recipe, "learns from who took what, and knows no classes")
+    arguments = _arguments(recipe, record, dataset)
     layers = build_augmentation(recipe.augmentation, dataset.input)
     transfer = None
     if start is not None:
@@ -265,6 +267,8 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
             standardise(model, dataset.train)
             if record.task == "reconstruction":
                 begin_at_mean(model)
+            if record.task == "recommendation":
+                begin_unknown_at_zero(model)
     # After the model, whose first weights are then the same with and without them.
     teachers = () if recipe.distillation is None else recipe.distillation.teachers
     plan = Plan(
@@ -283,6 +287,22 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
     # Names of classes are checked while nothing has been written.
     plan.class_weights()
     return plan
+
+
+def _arguments(recipe: Recipe, record: models.ModelRecord, dataset: Dataset) -> dict[str, Any]:
+    """What the factory is called with: as the recipe says, and as follows from the data."""
+    spec = dataset.input
+    if spec.interactions is None:
+        follows: dict[str, Any] = {"input_shape": spec.shape}
+    else:
+        follows = {"users": len(spec.interactions.users) + 1, "items": len(spec.interactions.items) + 1}
+    if record.classes is not None:
+        follows["classes"] = len(dataset.classes)
+    if spec.text is not None:
+        follows["vocabulary_size"] = spec.text.vocabulary_size
+    if recipe.regularisation.dropout is not None:
+        follows["dropout"] = recipe.regularisation.dropout
+    return {**recipe.model.arguments, **follows}
 
 
 def _check_start(start: Start, dataset: Dataset) -> None:
@@ -310,22 +330,6 @@ def _parent_input(recipe: Recipe) -> InputSpec | None:
     from kzoo.run import Run
 
     return Run(source).info.input
-
-
-def _check_sections(recipe: Recipe, task: str, spec: InputSpec) -> None:
-    """Make sure that no section is meant for other data or another model."""
-    for section in ("similarity", "reconstruction"):
-        if getattr(recipe, section) is not None and section != task:
-            raise RecipeError(f"{section} is for a model of that task, and {recipe.model.name} is none. Leave it out.")
-    for section, used, many in (("sound", spec.sound, "recordings"), ("text", spec.text, "texts")):
-        chosen = getattr(recipe, section).model_dump(exclude_defaults=True)
-        if chosen and used is None:
-            raise RecipeError(f"{section}.{next(iter(chosen))} is for {many}, and the data are none. Leave it out.")
-    if spec.text is not None and recipe.transfer is not None and not is_run(recipe.transfer.weights):
-        raise RecipeError(
-            f"Expected --weights of a model for texts to be a run, which has their vocabulary, "
-            f"received {recipe.transfer.weights}."
-        )
 
 
 def check_space(plan: Plan, directory: Path) -> None:
