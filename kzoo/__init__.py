@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from kzoo.evaluation.measure import evaluate
     from kzoo.evaluation.predict import detect, match, predict
+    from kzoo.evaluation.recommend import recommend
     from kzoo.export import benchmark, check
     from kzoo.exporting import export_model
     from kzoo.run import Run
@@ -45,6 +46,7 @@ _HOMES = {
     "load": "kzoo.zoo",
     "match": "kzoo.evaluation.predict",
     "predict": "kzoo.evaluation.predict",
+    "recommend": "kzoo.evaluation.recommend",
     "train": "kzoo.training",
     "DataError": "kzoo.errors",
     "ExportError": "kzoo.errors",
@@ -78,6 +80,7 @@ __all__ = [
     "load",
     "match",
     "predict",
+    "recommend",
     "train",
 ]
 

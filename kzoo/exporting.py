@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,20 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kzoo import export
-from kzoo.data import Dataset, Split, of_class
 from kzoo.errors import UsageError, nearest
-from kzoo.evaluation.pairs import choose_pairs
-from kzoo.evaluation.reconstruction import area_under_roc, threshold_of
 from kzoo.export.kits import Platform, check_free, write_kit
-from kzoo.export.verification import Judge
-from kzoo.source import Source, keras_reconstruct, open_source, squared_errors
+from kzoo.export_samples import CALIBRATION_SAMPLES, samples_of, samples_of_arrays
+from kzoo.ranker import ranker
+from kzoo.source import Source, open_source
 
 if TYPE_CHECKING:
     from kzoo.export import Converter, ExportResult, IoType, PerTensor, Quantization
-
-CALIBRATION_SAMPLES = 256
-# More samples would make the measured drop a little sharper and the command a lot slower.
-VERIFICATION_SAMPLES = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,20 +42,6 @@ PLACES: Mapping[str, _Place] = {
     "web": _Place("litert", kit="web", io="float32"),
     "rpi": _Place("litert", kit="rpi"),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Samples:
-    """What a file is calibrated and verified with, and what the sidecar says of it."""
-
-    calibration: Any
-    inputs: Any
-    labels: np.ndarray | None
-    names: tuple[str, ...] | None
-    details: dict[str, Any]
-    judge: Judge | None = None
-    description: str = ""
-    version: str = ""
 
 
 def export_model(
@@ -90,7 +69,8 @@ def export_model(
     """Write a `.tflite` file that has been run and behaves like the Keras model.
 
     Calibration samples come from the training split and verification samples from the validation split; the test split
-    is left for `kzoo.evaluate`.
+    is left for `kzoo.evaluate`. Of a model that recommends the file is its `ranker`: an id of a user in, the scores of
+    all items out.
 
     Args:
         source: A run directory, a `.keras` file, a `Run`, or any functional or Sequential `keras.Model`.
@@ -114,7 +94,7 @@ def export_model(
             by input name, alone or with labels as `(x, y)`.
         max_drop: Largest accepted drop of accuracy (without labels: of agreement), 0.01 being one point. For a model
             that gives back its input: of the area under ROC, or of the explained variance where validation has no
-            anomalies.
+            anomalies. For one that recommends: of the recall@10.
         calibration_samples: How many samples set the ranges of int8 and int16x8.
         seed: Of the choice of samples.
         metadata: Put labels, input normalisation and a description into the file, about 1 KB. Default: yes, but for
@@ -150,13 +130,12 @@ def export_model(
         check_free(kit_folder(file, place.kit))
         _check_kit(opened, place.kit)
     if opened is None or isinstance(data, np.ndarray):
-        samples = _from_arrays(data, {} if opened is None else _model_facts(opened))
+        samples = samples_of_arrays(data, opened)
     else:
-        samples_of = _from_pairs if opened.comparison else _from_normal if opened.detector else _from_dataset
         samples = samples_of(opened, opened.dataset(data), calibration_samples, seed)
     learned = _learned(opened) if quantize == "int8" else {}
     result = export.export_model(
-        model,
+        ranker(model) if opened is not None and opened.recommender else model,
         file,
         quantize=quantize,
         io=place.io if io is None and quantize in ("int8", "int16x8") else io,
@@ -172,7 +151,7 @@ def export_model(
         names=samples.names,
         judge=samples.judge,
         max_drop=max_drop,
-        classes=None if opened is None or not opened.classes else opened.classes,
+        classes=_named_outputs(opened),
         metadata=metadata if metadata is not None else place.kit != "tflm",
         description=samples.description,
         version=samples.version,
@@ -201,6 +180,7 @@ def _check_kit(opened: Source | None, platform: str) -> None:
         else {
             "pairs": opened.comparison,
             "anomalies": opened.detector,
+            "interactions": opened.recommender,
             "sounds": opened.input.sound,
             "texts": opened.input.text,
         }
@@ -239,103 +219,11 @@ def _takes_arrays_only(source: Any, data: Any) -> bool:
     return len(shapes) != 1 or shapes[0] not in (3, 4) or not one_classifier
 
 
-def _from_arrays(data: Any, facts: Mapping[str, Any]) -> _Samples:
-    """Every other sample calibrates, the others verify: the order of arrays often is by class."""
-    inputs, labels = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
-    details = {**facts, "sampling": {"calibration_split": "every other", "verification_split": "the others"}}
-
-    def part(start: int) -> Any:
-        if isinstance(inputs, Mapping):
-            return {name: np.asarray(array)[start::2] for name, array in inputs.items()}
-        if isinstance(inputs, tuple):
-            return tuple(np.asarray(array)[start::2] for array in inputs)
-        return np.asarray(inputs)[start::2]
-
-    return _Samples(
-        calibration=part(0),
-        inputs=part(1),
-        labels=None if labels is None else np.asarray(labels)[1::2],
-        names=None,
-        details=details,
-    )
-
-
-def _from_dataset(opened: Source, dataset: Dataset, calibration_samples: int, seed: int) -> _Samples:
-    rng = np.random.default_rng(seed)
-    calibration = _load(dataset.train, _choose(dataset.train, calibration_samples, rng))
-    chosen = _choose(dataset.val, VERIFICATION_SAMPLES, rng)
-    return _Samples(
-        calibration=calibration,
-        inputs=_load(dataset.val, chosen),
-        labels=dataset.val.labels[chosen],
-        names=tuple(dataset.val.name(int(index)) for index in chosen),
-        details=_details(opened, dataset, seed),
-        description=f"{opened.model.name} for {len(opened.classes)} classes of {dataset.name}",
-        version=opened.run.path.name if opened.run is not None else "",
-    )
-
-
-def _from_pairs(opened: Source, dataset: Dataset, calibration_samples: int, seed: int) -> _Samples:
-    """Pairs of training samples calibrate a model that compares two, pairs of validation samples verify it."""
-    assert opened.comparison is not None
-    threshold = opened.comparison.threshold
-    left, right = (tensor.name for tensor in opened.model.inputs)
-    rng = np.random.default_rng(seed)
-    chosen = _choose(dataset.train, calibration_samples, rng)
-    pairs, same = choose_pairs(dataset.val.labels, VERIFICATION_SAMPLES // 2, seed)
-    names = [dataset.val.name(index) for index in range(len(dataset.val))]
-    details = _details(opened, dataset, seed)
-    return _Samples(
-        calibration={
-            left: _load(dataset.train, chosen),
-            right: _load(dataset.train, chosen[rng.permutation(len(chosen))]),
-        },
-        inputs={left: _load(dataset.val, pairs[:, 0]), right: _load(dataset.val, pairs[:, 1])},
-        labels=same.astype(np.int64),
-        names=tuple(f"{names[first]} and {names[second]}" for first, second in pairs.tolist()),
-        details={**details, "similarity": {"threshold": threshold}},
-        judge=Judge(functools.partial(_above, boundary=0.5 if threshold is None else threshold)),
-        description=f"{opened.model.name} for pairs of {dataset.name}",
-        version=opened.run.path.name if opened.run is not None else "",
-    )
-
-
-def _from_normal(opened: Source, dataset: Dataset, calibration_samples: int, seed: int) -> _Samples:
-    """Normal training samples calibrate a model that gives back its input, all validation samples verify it."""
-    detector = opened.detector
-    assert detector is not None
-    label = dataset.classes.index(detector.normal)
-    usual = dataclasses.replace(dataset, train=of_class(dataset.train, label))
-    samples = _from_dataset(opened, usual, calibration_samples, seed)
-    assert samples.labels is not None
-    anomalous = samples.labels != label
-    errors = functools.partial(squared_errors, samples.inputs)
-    boundary = detector.threshold
-    if boundary is None:
-        boundary = threshold_of(errors(keras_reconstruct(opened.model)(samples.inputs))[~anomalous])
-    parts = bool(anomalous.any() and not anomalous.all())
-    variance = float(samples.inputs.var()) or 1.0
-    return dataclasses.replace(
-        samples,
-        labels=anomalous.astype(np.int64),
-        details={**samples.details, "reconstruction": {"normal": detector.normal, "threshold": detector.threshold}},
-        judge=Judge(
-            decide=lambda answers: (errors(answers) > boundary).astype(np.int64),
-            # Without anomalies: the share of the variance that is given back.
-            score=lambda answers: (
-                area_under_roc(errors(answers), anomalous) or 0.0
-                if parts
-                else 1 - float(errors(answers).mean()) / variance
-            ),
-            figure="area under ROC" if parts else "explained variance",
-        ),
-        description=f"{opened.model.name} for {detector.normal} of {dataset.name}",
-    )
-
-
-def _above(similarities: np.ndarray, boundary: float) -> np.ndarray:
-    """Whether pairs are of one class, `(pairs,)` 0 or 1."""
-    return (similarities[:, 0] > boundary).astype(np.int64)
+def _named_outputs(opened: Source | None) -> Sequence[str] | None:
+    """What the values of the output are called: classes or items; None where they are neither."""
+    if opened is None:
+        return None
+    return (opened.classes if opened.recommender is None else opened.recommender.known.items) or None
 
 
 def _learned(opened: Source | None) -> dict[str, Any]:
@@ -350,37 +238,3 @@ def _default_path(opened: Source | None, source: Any, quantize: str) -> Path:
     if isinstance(source, str | Path):
         return Path(source).with_suffix(f".{quantize}.tflite")
     raise UsageError("Expected a path for the file of a model that stands in no run, received none.")
-
-
-def _choose(split: Split, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions of at most `samples` samples, in the split's order."""
-    if len(split) <= samples:
-        return np.arange(len(split))
-    return np.sort(rng.choice(len(split), samples, replace=False))
-
-
-def _load(split: Split, chosen: Sequence[int] | np.ndarray) -> np.ndarray:
-    return split.load(np.asarray(chosen))
-
-
-def _details(opened: Source, dataset: Dataset, seed: int) -> dict[str, Any]:
-    """What the sidecar says so that the file can be evaluated and fed without the run."""
-    details: dict[str, Any] = {
-        **_model_facts(opened),
-        "dataset": {"source": dataset.source, "fingerprint": dataset.fingerprint},
-        "sampling": {"seed": seed, "calibration_split": "train", "verification_split": "val"},
-    }
-    if opened.run is not None and opened.origin is not None:
-        details["run"] = opened.run.path.name
-        details["data"] = dataclasses.asdict(opened.origin)
-    return details
-
-
-def _model_facts(opened: Source) -> dict[str, Any]:
-    exits = opened.exits
-    early = {} if exits is None else {"exits": {"threshold": exits.threshold, "macs": exits.macs[-1]}}
-    return {
-        **early,
-        "model": opened.model.name,
-        "input": opened.input.to_dict(),
-    }

@@ -1,6 +1,6 @@
 """Recommendation: which items would a user take next?
 
-Two towers, one of users and one of items, each from an identity to a vector; their product is the score. Yi et al. 2019,
+Two towers, one of users and one of items, each from an id to a vector; their product is the score. Yi et al. 2019,
 "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations",
 https://doi.org/10.1145/3298689.3346996. Without hidden layers it is matrix factorisation (Koren et al. 2009,
 https://doi.org/10.1109/MC.2009.263).
@@ -32,8 +32,8 @@ def two_tower(
 ) -> keras.Model:
     """Build a tower of users, a tower of items, and the product of their vectors.
 
-    No layer has a bias, so that an identity whose row of the table is zero, as id 0 for the unknown may have it, has the
-    score 0 with everything. The vectors are the outputs of the layers "user_vector" and "item_vector".
+    No layer has a bias, so that an id whose row of the table is zero, as 0 for the unknown may have it, has the score
+    0 with everything. The vectors are the outputs of the layers "user_vector" and "item_vector".
 
     Args:
         include_top: score pairs; without it the model is the tower of users alone.
@@ -48,8 +48,8 @@ def two_tower(
         temperature: None for the plain product; else vectors of length 1, whose cosine is divided by this, 0.05 say.
 
     Returns:
-        A functional model of two inputs "user" and "item", `(batch, 1)` int32 ids, and one output "score", `(batch, 1)`;
-        or, without the top, from "user" to its vector `(batch, embedding)`.
+        A functional model of two inputs "user" and "item", `(batch, 1)` int32 ids, and one output "score",
+        `(batch, 1)`; or, without the top, from "user" to its vector `(batch, embedding)`.
 
     Raises:
         ValueError: for an argument that does not fit; the message says what to give instead.
@@ -81,9 +81,9 @@ def _tower(
     """Turn ids `(batch, 1)` into vectors `(batch, embedding)`, of length `scale` where it is given."""
     x = layers.Embedding(size, embedding, name=f"{name}_embedding")(ids)
     for number, width in enumerate(units, start=1):
-        x = layers.Dense(
-            width, "relu", use_bias=False, kernel_initializer="he_normal", name=f"{name}_hidden{number}"
-        )(x)
+        x = layers.Dense(width, "relu", use_bias=False, kernel_initializer="he_normal", name=f"{name}_hidden{number}")(
+            x
+        )
     if units:
         x = layers.Dense(embedding, use_bias=False, name=f"{name}_projection")(x)
     if scale is not None:

@@ -41,7 +41,8 @@ def list_data(as_json: bool) -> None:
     show_table(("name", "classes", "input", "offline", "description"), rows, right=("classes",))
     click.echo(
         "Also: a folder of class folders with images or WAV files (with or without train/ val/ test/ above), a CSV "
-        "file (label and text, label and numbers, or user and item), a folder with train.csv and test.csv, or an .npz file."
+        "file (label and text, label and numbers, or user and item), a folder with train.csv and test.csv, or an .npz "
+        "file."
     )
 
 

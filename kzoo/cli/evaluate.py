@@ -12,6 +12,7 @@ from .terminal import load_keras, printable, show_facts, show_json
 
 if TYPE_CHECKING:
     from kzoo.evaluation.predict import Finding, Match
+    from kzoo.evaluation.recommend import Recommendation
 
 RUNTIME = click.option(
     "--runtime",
@@ -44,10 +45,13 @@ def evaluate(source: str, data: str | None, split: str, runtime: str, as_json: b
 @click.command()
 @click.argument("source", metavar="RUN_OR_TFLITE")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to name.")
+@click.option(
+    "--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes, or items, to name."
+)
+@click.option("--seen", is_flag=True, help="Recommend also items that the user took in the training data.")
 @RUNTIME
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
-def predict(source: str, inputs: tuple[str, ...], top: int, runtime: str, as_json: bool) -> None:
+def predict(source: str, inputs: tuple[str, ...], top: int, seen: bool, runtime: str, as_json: bool) -> None:
     """Classify images, WAV files, texts or .npy arrays.
 
     \b
@@ -64,10 +68,16 @@ def predict(source: str, inputs: tuple[str, ...], top: int, runtime: str, as_jso
 
     \b
     kzoo predict runs/autoencoder.pumps-1 today.wav
+
+    A model that recommends takes names of users.
+
+    \b
+    kzoo predict runs/two_tower.likes-1 jane
     """  # noqa: D301 - click wants the character, not an escape of it
     _load_what_it_needs(source)
     from kzoo.evaluation.predict import detect, match
     from kzoo.evaluation.predict import predict as ask
+    from kzoo.evaluation.recommend import recommend
     from kzoo.source import open_source
 
     opened = open_source(source, runtime=runtime)
@@ -76,6 +86,9 @@ def predict(source: str, inputs: tuple[str, ...], top: int, runtime: str, as_jso
         return
     if opened.detector is not None:
         _show_findings(detect(opened, inputs), as_json)
+        return
+    if opened.recommender is not None:
+        _show_recommendations(recommend(opened, inputs, top=top, seen=seen), as_json)
         return
     predictions = ask(opened, inputs, top=top)
     if as_json:
@@ -103,6 +116,17 @@ def _show_findings(findings: Sequence[Finding], as_json: bool) -> None:
     for each in findings:
         judged = {True: ", an anomaly", False: ", normal", None: ""}[each.anomaly]
         click.echo(printable(f"{each.input}: error {each.error:.4g}{judged}"))
+
+
+def _show_recommendations(recommendations: Sequence[Recommendation], as_json: bool) -> None:
+    if as_json:
+        show_json([dataclasses.asdict(each) for each in recommendations])
+        return
+    for each in recommendations:
+        pairs = zip(each.items, each.scores, strict=True)
+        answer = ", ".join(f"{name} {score:.2f}" for name, score in pairs) if each.known else ", ".join(each.items)
+        new = "" if each.known else " (not in the training data; what was taken most often)"
+        click.echo(printable(f"{each.user}{new}: {answer}"))
 
 
 def _load_what_it_needs(source: str) -> None:

@@ -35,8 +35,8 @@ LABEL, TEXT = "label", "text"
 
 _SPLIT_FILES = {"train.csv": "train", "val.csv": "val", "valid.csv": "val", "validation.csv": "val", "test.csv": "test"}
 _ADVICE = (
-    "Expected a CSV file with a header, a column label, and a column text or columns of numbers, or the columns user and "
-    "item."
+    "Expected a CSV file with a header, a column label, and a column text or columns of numbers; or the columns user "
+    "and item."
 )
 _STEP = re.compile(r"(.+)_(\d+)")
 # A cell may be as long as a book, but a quote that is never closed must not be read as one.

@@ -50,17 +50,19 @@ def open_dataset(
     """Open a dataset in three splits.
 
     Splits that the source gives are taken as they are; missing ones are carved out of train, stratified and seeded,
-    the same on every machine; those of interactions user by user, the latest for test, where a `timestamp` is given. Only the labels are read now, and each image or sound once, to see that it is whole;
-    texts and tables are read into memory.
+    the same on every machine; those of interactions user by user, the latest for test where a `timestamp` is given.
+    Only the labels are read now, and each image or sound once, to see that it is whole; texts and tables are read into
+    memory.
 
     Args:
         source: A known name (`digits`, `mnist`, …; `./digits` is a folder), a folder of class folders with images or
             WAV files, a CSV file or a folder with `train.csv` and, where there are any, `val.csv` and `test.csv`, an
             `.npz` file, arrays by key (`x_train`, `y_train`, …, or `x` and `y`), `(x, y)`, or a `tf.data.Dataset` of
-            `(x, y)`, batched or not, which is read into memory. Interactions are a CSV of the columns `user` and
+            `(x, y)`, batched or not, which is read into memory. Interactions are a CSV file of the columns `user` and
             `item`, or arrays of these keys.
-        kind: What the model takes: `"image"`, `"sequence"`, `"text"`, `"interaction"`, or several of them. Default: anything. What files
-            and strings are follows from them; arrays of numbers are the first of these that they may be.
+        kind: What the model takes: `"image"`, `"sequence"`, `"text"`, `"interaction"`, or several of them. Default:
+            anything. What files and strings are follows from them; arrays of numbers are the first of these that they
+            may be.
         size: Height and width of the images, one number for both. Default: for files, the size all of them share
             unless it exceeds `default_size`, else `default_size`; for arrays, their own.
         channels: 1, 3 or 4. Default: for files, 1 where all are grey, else 3; for arrays, their own.

@@ -11,9 +11,9 @@ from typing import Any
 from kzoo.data import Dataset, History
 from kzoo.exits import Exits, keras_exits
 from kzoo.files import write_text
+from kzoo.ranker import keras_scores
 from kzoo.recipes import dump_recipe
 from kzoo.run import CHECKPOINTS, METRICS, Run
-from kzoo.ranker import keras_scores
 from kzoo.source import Detector, keras_compare, keras_predict, keras_reconstruct
 
 from .exit_curve import cheapest_threshold, exit_curve
@@ -139,7 +139,9 @@ def _facts(run: Run, dataset: Dataset) -> list[tuple[str, str]]:
     info = run.info
     versions = [f"{name} {version}" for name, version in info.versions.items()]
     known = info.input.interactions
-    held = f"{len(dataset.classes)} classes" if known is None else f"{len(known.users):,} users, {len(known.items):,} items"
+    held = f"{len(dataset.classes)} classes"
+    if known is not None:
+        held = f"{len(known.users):,} users, {len(known.items):,} items"
     facts = [
         ("Parameters", f"{info.parameters:,}"),
         ("Multiply-adds", f"{info.macs / 1e6:,.1f} million a sample"),

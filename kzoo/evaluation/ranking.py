@@ -109,6 +109,14 @@ class HeldOut:
             raise DataError("Expected interactions that training has not seen, received none. Use another split.")
         return cls(np.array(users, np.int32), tuple(names), tuple(taken), tuple(seen))
 
+    def some(self, count: int, rng: np.random.Generator) -> HeldOut:
+        """Give at most so many users, in the same order."""
+        if len(self.users) <= count:
+            return self
+        rows = np.sort(rng.choice(len(self.users), count, replace=False)).tolist()
+        names, taken, seen = (tuple(values[row] for row in rows) for values in (self.names, self.taken, self.seen))
+        return HeldOut(self.users[rows], names, taken, seen)
+
     def ranks(self, scores: np.ndarray, rows: range | None = None) -> list[np.ndarray]:
         """Give the places of each user's held-out items, 0 for the first; for the unknown item infinity.
 
@@ -142,9 +150,7 @@ def ranking_figures(ranks: list[np.ndarray]) -> RankingFigures:
         recalls.append(len(hits) / possible)
         ndcgs.append(gains[hits].sum() / gains[:possible].sum())
         reciprocals.append(1 / (1 + places.min()))
-    return RankingFigures(
-        recall=float(np.mean(recalls)), ndcg=float(np.mean(ndcgs)), mrr=float(np.mean(reciprocals))
-    )
+    return RankingFigures(recall=float(np.mean(recalls)), ndcg=float(np.mean(ndcgs)), mrr=float(np.mean(reciprocals)))
 
 
 def measure_ranking(
@@ -171,8 +177,8 @@ def measure_ranking(
         found = scores(held.users[rows.start : rows.stop])
         if not np.isfinite(found).all():
             raise DataError(
-                "Expected finite scores. Received: NaN or infinity. The weights have diverged: train again with a lower "
-                "learning rate."
+                "Expected finite scores. Received: NaN or infinity. The weights have diverged: train again with a "
+                "lower learning rate."
             )
         ranks += held.ranks(found, rows)
         popular += held.ranks(np.broadcast_to(by_popularity, found.shape), rows)

@@ -54,6 +54,7 @@ NON_DEFAULT: dict[str, dict[str, Any]] = {
     "text_transformer": {"input_shape": (7,), "units": 6, "heads": 3, "share_layers": True, "vocabulary_size": 9},
     "siamese": {"input_shape": (7, 3), "units": 5, "width": 6, "depth": 2, "activation": "elu"},
     "autoencoder": {"input_shape": (3, 4), "units": 6, "depth": 1, "bottleneck": 2, "activation": "elu"},
+    "two_tower": {"input_shape": (1,), "users": 9, "items": 12, "embedding": 4, "units": (5, 3), "temperature": 0.1},
 }
 # So that several workers share the longest test.
 PARTS = 4
@@ -74,6 +75,7 @@ FIXED = [
     "text_cnn",
     "siamese",
     "autoencoder",
+    "two_tower",
     *zoo.list_models(family="attention"),
 ]
 COMMON = {"classes": 3, "classifier_activation": None, "dropout": 0.3, "name": "renamed"}
@@ -118,7 +120,7 @@ def grouped(model: keras.Model) -> bool:
 
 def small_shape(name: str) -> tuple[int, ...]:
     side = SIDES.get(name, 16)
-    return {"image": (side, side, 3), "text": (6,)}.get(zoo.CATALOG[name].task, (6, 4))
+    return {"image": (side, side, 3), "text": (6,), "recommendation": (1,)}.get(zoo.CATALOG[name].task, (6, 4))
 
 
 def taken(model: keras.Model, x: Any) -> Any:
@@ -197,8 +199,11 @@ def test_one_gradient_step_lowers_the_loss(name: str) -> None:
             assert np.abs(weight.numpy() - old).max() > 0, f"{weight.path} is not trained"
 
 
-# text_cnn pools each of its convolutions by itself, siamese its steps in two ways, and an autoencoder does not.
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("text_cnn", "siamese", "autoencoder")])
+# text_cnn pools each of its convolutions by itself, siamese its steps in two ways, and the others do not.
+POOLED_OTHERWISE = ("text_cnn", "siamese", "autoencoder", "two_tower")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in POOLED_OTHERWISE])
 def test_features_without_the_classifier(name: str) -> None:
     shape = small_shape(name)
     x = example(shape, batch=2)
@@ -313,7 +318,8 @@ def test_layers_are_stock_and_known_to_the_bridge(name: str) -> None:
         kind = type(layer).__name__
         assert getattr(keras.layers, kind) is type(layer)
         assert hasattr(tf_keras.layers, kind)
-    first = {3: "rescaling", 2: "normalization", 1: "padding" if name == "text_cnn" else "embedding"}
+    of_ids = {"text_cnn": "padding", "two_tower": "user_embedding"}.get(name, "embedding")
+    first = {3: "rescaling", 2: "normalization", 1: of_ids}
     # Beside other inputs, where there are any.
     assert model.layers[len(model.inputs)].name == first[len(small_shape(name))]
 
