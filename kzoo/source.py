@@ -330,8 +330,8 @@ def _from_tflite(path: Path, runtime: str, threads: int) -> Source:
 
 def _knows_no_classes(batch: np.ndarray) -> np.ndarray:
     raise UsageError(
-        "Expected a classifier, received a model that compares two inputs, gives back one or recommends. Ask it with "
-        "kzoo.match, kzoo.detect or kzoo.recommend."
+        "Expected a classifier, received a model that compares two inputs or gives back one. Ask it with kzoo.match or "
+        "kzoo.detect."
     )
 
 

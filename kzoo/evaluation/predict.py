@@ -51,6 +51,10 @@ def predict(
     if top < 1:
         raise UsageError(f"Expected at least one class to name, received top={top}.")
     opened = open_source(source, runtime=runtime, threads=threads)
+    if opened.recommender is not None:
+        raise UsageError(
+            f"Expected a classifier, received {opened.name}, which recommends. Ask it with kzoo.recommend."
+        )
     found = []
     for path in inputs:
         sample = read_input(path, opened.input)

@@ -143,7 +143,7 @@ def test_files_find_what_the_model_finds(run, arrays, tmp_path):
         usual, odd = kzoo.detect(source, [tmp_path / "normal.npy", tmp_path / "broken.npy"])
         assert usual.error < run.info.threshold < odd.error
         assert odd.anomaly and not usual.anomaly
-    with pytest.raises(kzoo.UsageError, match=r"gives back one or recommends. Ask it with kzoo\.match, kzoo\.detect"):
+    with pytest.raises(kzoo.UsageError, match=r"gives back one. Ask it with kzoo\.match or kzoo\.detect"):
         kzoo.predict(run.path, [tmp_path / "normal.npy"])
 
 
