@@ -246,7 +246,7 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
         one_class=record.task == "reconstruction",
         sound=(parent and parent.sound) or SoundSettings(**recipe.sound.model_dump()),
         text=(parent and parent.text) or TextSettings(**recipe.text.model_dump()),
-        interactions=parent and parent.interactions,
+        interactions=None if parent is None else parent.interactions,
     )
     check_sections(recipe, record.task, dataset.input)
     if record.task == "reconstruction":
