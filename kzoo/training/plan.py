@@ -292,10 +292,11 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
 def _arguments(recipe: Recipe, record: models.ModelRecord, dataset: Dataset) -> dict[str, Any]:
     """What the factory is called with: as the recipe says, and as follows from the data."""
     spec = dataset.input
-    if spec.interactions is None:
-        follows: dict[str, Any] = {"input_shape": spec.shape}
-    else:
-        follows = {"users": len(spec.interactions.users) + 1, "items": len(spec.interactions.items) + 1}
+    follows: dict[str, Any] = {"input_shape": spec.shape}
+    if spec.interactions is not None:
+        # User and item come apart.
+        known = spec.interactions
+        follows = {"input_shape": (1,), "users": len(known.users) + 1, "items": len(known.items) + 1}
     if record.classes is not None:
         follows["classes"] = len(dataset.classes)
     if spec.text is not None:

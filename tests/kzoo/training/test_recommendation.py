@@ -156,6 +156,13 @@ def test_the_ranker_scores_as_the_model_of_pairs():
     np.testing.assert_allclose(keras_scores(model)(users), pairs, atol=1e-5)
 
 
+def test_the_tower_of_users_can_be_taken_out_of_a_run(run):
+    tower = kzoo.load(run.path, include_top=False)
+    users = np.array([[1], [7]], "int32")
+    whole = keras.Model(run.model.inputs[0], run.model.get_layer("user_vector").output)
+    np.testing.assert_array_equal(tower.predict_on_batch(users), whole.predict_on_batch(users))
+
+
 def test_a_run_beats_what_everybody_likes(run):
     info, metrics = run.info, run.metrics
     known = info.input.interactions
