@@ -3,7 +3,7 @@
 The models are not trained: what is looked at is whether they convert to builtin operators and run as the Keras model
 does (float files within 1e-4), their size, what is left in float and how many XNNPACK partitions they make. Images are
 digits enlarged to 32 pixels in three channels, or to what the network needs; sequences are digits row by row; tokens
-follow a seed. Trained models in every precision are in `bench.export_matrix`.
+and users and items follow a seed. Trained models in every precision are in `bench.export_matrix`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,14 @@ PRECISIONS = ("fp32", "int8")
 SIDES = {"alexnet": 64, "mobilevit_xxs": 64, "inception_v3": 75}
 SAMPLES = 64
 VOCABULARY = 500
+USERS = 900
 
 
 def samples(record: ModelRecord) -> np.ndarray:
     """Real digits, or tokens, as a model of this kind takes them."""
+    rng = np.random.default_rng(0)
+    if record.task == "recommendation":
+        return rng.integers(1, USERS, (SAMPLES, 1)).astype(np.int32)
     kind = "image" if record.task == "image" else "sequence"
     split = open_dataset("digits", kind=kind).train
     values = split.load(np.arange(SAMPLES))
@@ -38,7 +42,6 @@ def samples(record: ModelRecord) -> np.ndarray:
         enlarged = [np.asarray(Image.fromarray(image[..., 0]).resize((side, side))) for image in values]
         return np.repeat(np.stack(enlarged)[..., None], 3, axis=-1).astype(np.float32)
     if record.task == "text":
-        rng = np.random.default_rng(0)
         tokens = rng.integers(1, VOCABULARY, (SAMPLES, 16))
         tokens[np.arange(16) >= rng.integers(4, 17, (SAMPLES, 1))] = 0
         return tokens.astype(np.int32)
