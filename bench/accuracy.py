@@ -73,7 +73,7 @@ TRAININGS = (
     Training("resnet8", "cifar10", 24, _CIFAR),
     Training("mobilenet_v2", "cifar10", 40, {**_CIFAR, "model.arguments.alpha": 0.5}),
     Training("early_exit_resnet", "cifar10", 24, _CIFAR),
-    Training("ds_cnn", "fsdd", 60, {"optimizer.learning_rate": 0.006, "regularisation.dropout": 0.0}),
+    Training("ds_cnn", "fsdd", 60),
     Training("lstm", "fsdd", 60),
     Training("bilstm", "fsdd", 40),
     Training("attention", "fsdd", 60),

@@ -20,13 +20,13 @@ _TYPES = ("int", "float", "str", "bool")
 
 
 def list_recipes() -> list[str]:
-    """Names of the packaged recipes: `MODEL.DATASET`, `TASK.DATASET`, the medium of the data (`sound`) or `TASK`."""
+    """Names of the packaged recipes: `TASK`, a medium (`sound`), `TASK.DATASET`, or a model on one of these."""
     entries = resources.files("kzoo.recipes").iterdir()
     return sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))
 
 
 def find_recipe(model: str, task: str, data: str, medium: str = "") -> str:
-    """Name the packaged recipe that fits best: of model and dataset, of task and dataset, of the medium, of the task.
+    """Name the packaged recipe that fits best: the model's own before those for all, the dataset's before the medium's.
 
     Args:
         model: Name in the catalogue, as `"resnet18"`.
@@ -38,7 +38,8 @@ def find_recipe(model: str, task: str, data: str, medium: str = "") -> str:
     if task == "reconstruction":
         # What is good for telling sounds apart changes them, and none of that is to be given back.
         medium = ""
-    return next(name for name in (f"{model}.{data}", f"{task}.{data}", medium, task) if name in known)
+    names = (f"{model}.{data}", f"{model}.{medium or task}", f"{task}.{data}", medium, task)
+    return next(name for name in names if name in known)
 
 
 def load_recipe(source: str | Path, *, model: str | None = None, overrides: Mapping[str, Any] | None = None) -> Recipe:

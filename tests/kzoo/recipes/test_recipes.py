@@ -23,10 +23,13 @@ def test_packaged_recipes_fit_the_schema_and_survive_being_written(name, tmp_pat
         ("cnn", "image", "digits", "image.digits"),
         ("resnet18", "image", "photos", "image"),
         ("lstm", "sequence", "digits", "sequence"),
+        ("lstm", "sequence", "words", "sound"),
+        ("ds_cnn", "sequence", "words", "ds_cnn.sound"),
+        ("ds_cnn", "sequence", "digits", "sequence"),
     ],
 )
 def test_the_closest_recipe_is_found(model, task, data, expected):
-    assert find_recipe(model, task, data) == expected
+    assert find_recipe(model, task, data, medium="sound" if data == "words" else "") == expected
 
 
 def test_overrides_reach_any_depth():
