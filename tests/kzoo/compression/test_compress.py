@@ -216,6 +216,18 @@ def test_what_was_clustered_is_not_trained_again(pruned_clustered_trained, tmp_p
         kzoo.compress(pruned_clustered_trained, prune=0.6, out=tmp_path / "nothing")
 
 
+@pytest.mark.slow(40)
+def test_the_layers_that_xnnpack_computes_sparsely_are_pruned_and_no_others(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (48, 72, 72, 3), dtype=np.uint8)
+    y = np.arange(48) % 3
+    settings = {"model.arguments.alpha": 0.25, "model.arguments.sparse_inference": True}
+    run = kzoo.train("mobilenet_v1", data=(x, y), epochs=1, settings=settings, out=tmp_path / "run")
+    pattern = PruneSettings(0.6, pattern="xnnpack")
+    smaller = kzoo.compress(run, prune=pattern, data=(x, y), epochs=1, out=tmp_path / "sparse")
+    assert smaller.info.compression.pruned == tuple(f"block{number}_pointwise_conv" for number in range(1, 14))
+    assert smaller.info.compression.sparsity == pytest.approx(0.6, abs=0.001)
+
+
 @pytest.mark.slow(10)
 def test_a_pattern_that_fits_no_layer_is_one_line(trained_run, tmp_path):
     with pytest.raises(kzoo.ExportError, match="XNNPACK"):
