@@ -17,7 +17,7 @@ from kzoo.data import ARRAYS
 from kzoo.errors import RunError, TrainingError, UsageError
 from kzoo.evaluation.finish import finish_run
 from kzoo.export.child_process import ChildProcess
-from kzoo.export.compression import factorise, remove_filters
+from kzoo.export.compression import FilterReport, LowRankReport, factorise, remove_filters
 from kzoo.export.compression.kernels import choose_layers, count_kernels, layers_with_kernels, sparsity_of
 from kzoo.export.compression.settings import PruneSettings
 from kzoo.export.compression.targets import prune_targets
@@ -174,22 +174,21 @@ def _rebuilt(plan: Plan, section: CompressionSection) -> tuple[Plan, list[str]]:
     model, lines = plan.model, []
     if section.filters is not None:
         model, widths = remove_filters(model, macs=section.filters)
-        lines.append(
-            f"filters {len(widths.layers)} layers narrower: {widths.macs_before / 1e6:,.2f} → "
-            f"{widths.macs_after / 1e6:,.2f} M multiply-adds, {widths.parameters_before:,} → "
-            f"{widths.parameters_after:,} parameters"
-        )
+        lines.append(f"filters {len(widths.layers)} layers narrower: {_before_and_after(widths)}")
     if section.low_rank is not None:
         graph = read_graph(model)
         chosen = choose_layers(graph, ends=section.all_layers)
         spared = [layer.name for layer in layers_with_kernels(graph) if layer.name not in chosen]
         model, ranks = factorise(model, energy=section.low_rank, exclude=spared)
-        lines.append(
-            f"lowrank {len(ranks.layers)} layers in two: {ranks.macs_before / 1e6:,.2f} → "
-            f"{ranks.macs_after / 1e6:,.2f} M multiply-adds, {ranks.parameters_before:,} → "
-            f"{ranks.parameters_after:,} parameters"
-        )
+        lines.append(f"lowrank {len(ranks.layers)} layers in two: {_before_and_after(ranks)}")
     return (plan if model is plan.model else dataclasses.replace(plan, model=model, macs=count_macs(model))), lines
+
+
+def _before_and_after(report: FilterReport | LowRankReport) -> str:
+    return (
+        f"{report.macs_before / 1e6:,.2f} → {report.macs_after / 1e6:,.2f} M multiply-adds, "
+        f"{report.parameters_before:,} → {report.parameters_after:,} parameters"
+    )
 
 
 def _check_layers(model: keras.Model, section: CompressionSection) -> None:
