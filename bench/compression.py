@@ -33,6 +33,8 @@ _CONVOLUTIONAL = (
     "prune50-cluster16-qat",
     "filters50-qat",
 )
+#: What has lost half of its filters has more to learn again.
+_FILTER_EPOCHS = 8
 _RECURRENT = ("dense", "prune50", "cluster16", "int8")
 
 
@@ -41,7 +43,10 @@ def rows_of(name: str, methods: Sequence[str] | None = None) -> list[dict[str, A
     training = next(each for each in TRAININGS if each.name == name)
     measure(training)
     methods = methods or (_RECURRENT if "lstm" in name else _CONVOLUTIONAL)
-    found = search(PARENTS / name, methods=methods, split="test", epochs=EPOCHS[name], out=RUNS / name)
+    chosen = {"split": "test", "out": RUNS / name}
+    if narrower := [each for each in methods if "filters" in each]:
+        search(PARENTS / name, methods=narrower, epochs=_FILTER_EPOCHS, **chosen)
+    found = search(PARENTS / name, methods=methods, epochs=EPOCHS[name], **chosen)
     dense = found.versions[0]
     return [_row(name, version, dense, found.versions) for version in found.versions]
 
