@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -163,7 +163,8 @@ def _from_interactions(opened: Source, dataset: Dataset, calibration_samples: in
     known = opened.recommender.known
     rng = np.random.default_rng(seed)
     held = HeldOut.of(dataset.val, History.of(dataset.train, known))
-    held = held.some(max(1, min(VERIFICATION_SAMPLES, VERIFICATION_SCORES // len(known.items))), rng)
+    most = max(1, min(VERIFICATION_SAMPLES, VERIFICATION_SCORES // len(known.items)))
+    held = held.some(_choose(held.users, most, rng))
     calibration = _load(dataset.train, _choose(dataset.train, calibration_samples, rng))
     return Samples(
         calibration=calibration[:, :1],
@@ -187,11 +188,11 @@ def _above(similarities: np.ndarray, boundary: float) -> np.ndarray:
     return (similarities[:, 0] > boundary).astype(np.int64)
 
 
-def _choose(split: Split, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions of at most `samples` samples, in the split's order."""
-    if len(split) <= samples:
-        return np.arange(len(split))
-    return np.sort(rng.choice(len(split), samples, replace=False))
+def _choose(there: Sized, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Places of at most so many of what is there, in its order."""
+    if len(there) <= most:
+        return np.arange(len(there))
+    return np.sort(rng.choice(len(there), most, replace=False))
 
 
 def _load(split: Split, chosen: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -111,6 +111,11 @@ class RunInfo(BaseModel):
     metrics: dict[str, dict[str, float]] = {}
 
     @property
+    def classifies(self) -> bool:
+        """Whether the model tells classes apart."""
+        return self.task in ("image", "sequence", "text")
+
+    @property
     def compares(self) -> bool:
         """Whether the model takes two samples and says how similar they are."""
         return self.task == "similarity"

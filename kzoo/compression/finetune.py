@@ -82,7 +82,7 @@ class FineTuning:
         logits = plan.arguments.get("classifier_activation", "softmax") is None
         model = FineTuned(bridged.inputs, bridged.outputs, name=bridged.name)
         model.prepare(wrapping, plan.teachers, recipe, logits=logits)
-        optimizer = recipe.optimizer if normalised else with_bounded_steps(recipe.optimizer)
+        optimizer = recipe.optimizer if normalised else _with_bounded_steps(recipe.optimizer)
         if optimizer is not recipe.optimizer:
             self._reporter.line(f"train  with Adam at {optimizer.learning_rate:g}, whose steps no gradient makes large")
         model.compile(optimizer=build_tf_keras_optimizer(optimizer))
@@ -199,7 +199,7 @@ def _penalty(wrapping: Wrapping, l1: float, l2: float) -> Callable[[], Any]:
     return lambda: tf.add_n([l1 * tf.reduce_sum(tf.abs(each)) + l2 * tf.reduce_sum(each * each) for each in kernels])
 
 
-def with_bounded_steps(section: AnyOptimizer) -> AnyOptimizer:
+def _with_bounded_steps(section: AnyOptimizer) -> AnyOptimizer:
     """Give Adam in place of gradient descent, whose steps are as large as the gradient.
 
     A batch normalisation makes up for a kernel that a step has moved too far; once it is folded, nothing does, and a

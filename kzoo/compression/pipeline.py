@@ -141,7 +141,7 @@ def compress(
         )
         for line in lines:
             reporter.line(line)
-        answer = _trained(made, parent, plan, data, reporter)
+        answer = _trained(made, parent, plan, section, data, reporter)
         facts = _facts(made, parent, section, answer)
         history = made.history()
         made.update(
@@ -154,7 +154,9 @@ def compress(
     return made
 
 
-def _trained(made: Run, parent: Run, plan: Plan, data: Any, reporter: Reporter) -> dict[str, Any]:
+def _trained(
+    made: Run, parent: Run, plan: Plan, section: CompressionSection, data: Any, reporter: Reporter
+) -> dict[str, Any]:
     """Fine-tune all stages, those in Keras first; the result's weights are in the run afterwards."""
     answer: dict[str, Any] = {"targets": {}, "clustered": [], "ranges": {}}
     start, trained = parent.path / MODEL, 0
@@ -162,8 +164,6 @@ def _trained(made: Run, parent: Run, plan: Plan, data: Any, reporter: Reporter) 
         fit_run(made, _at_a_higher_rate(plan), reporter)
         answer["best_epoch"] = made.info.best_epoch
         start, trained = made.path / MODEL, len(made.history())
-    section = made.recipe.compression
-    assert section is not None
     if not _IN_CHILD.isdisjoint(section.methods):
         answer = _in_child(made, start, trained, data, reporter)
     return answer
@@ -244,7 +244,7 @@ def check_parent(parent: Run, section: CompressionSection | None = None) -> None
         RunError: Its training has not ended.
     """
     info = parent.info
-    if info.task not in ("image", "sequence", "text"):
+    if not info.classifies:
         raise UsageError(f"Expected a run of a classifier, received {parent.path}, a run of {info.model}: {info.task}.")
     if info.status != "done":
         raise RunError(f"Expected a finished run, received {parent.path} (status {info.status}). Finish its training.")

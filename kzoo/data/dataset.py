@@ -116,6 +116,14 @@ class Dataset:
     fingerprint: str
     skipped: tuple[str, ...] = ()
 
+    @property
+    def tells_apart(self) -> str:
+        """What a model of it tells apart, and how many: classes, or users and items."""
+        known = self.input.interactions
+        if known is not None:
+            return f"{len(known.users):,} users, {len(known.items):,} items"
+        return f"{len(self.classes)} classes"
+
     def split(self, name: str) -> Split:
         """Give a split by its name.
 

@@ -138,15 +138,11 @@ def _settle_threshold(run: Run, model: Any, dataset: Dataset) -> Exits | None:
 def _facts(run: Run, dataset: Dataset) -> list[tuple[str, str]]:
     info = run.info
     versions = [f"{name} {version}" for name, version in info.versions.items()]
-    known = info.input.interactions
-    held = f"{len(dataset.classes)} classes"
-    if known is not None:
-        held = f"{len(known.users):,} users, {len(known.items):,} items"
     facts = [
         ("Parameters", f"{info.parameters:,}"),
         ("Multiply-adds", f"{info.macs / 1e6:,.1f} million a sample"),
         ("Input", " × ".join(map(str, info.input.shape)) + (" pixels 0–255" if info.input.kind == "image" else "")),
-        ("Data", f"{dataset.name}, {held}"),
+        ("Data", f"{dataset.name}, {dataset.tells_apart}"),
         ("Samples", f"{info.data.train:,} train, {info.data.val:,} validation, {info.data.test:,} test"),
         ("Fingerprint", info.data.fingerprint[:16]),
         ("Epochs", f"{info.epochs}, best {info.best_epoch}"),

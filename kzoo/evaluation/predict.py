@@ -17,6 +17,8 @@ from kzoo.data import read_input
 from kzoo.errors import RunError, UsageError
 from kzoo.source import open_source
 
+from .finite import check_answer
+
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
@@ -59,11 +61,7 @@ def predict(
     for path in inputs:
         sample = read_input(path, opened.input)
         probabilities = opened.predict(sample[np.newaxis])[0]
-        if not np.isfinite(probabilities).all():
-            raise RunError(
-                f"Expected probabilities, received NaN or infinity from {opened.name}. "
-                f"Its weights have diverged: train again with a lower learning rate."
-            )
+        check_answer(probabilities, "probabilities", opened.name)
         best = np.argsort(-probabilities, kind="stable")[:top]
         found.append(
             Prediction(

@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict
 
 from kzoo.data import History, InteractionFrontEnd, Split
 from kzoo.errors import DataError
+from kzoo.source import BATCH
+
+from .finite import check_figures
 
 #: How many items are recommended where a figure says @10.
 TOP = 10
-_BATCH = 64
 
 # From ids of users to the scores of all items, `(batch, items)`, the unknown item left out.
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -109,11 +111,8 @@ class HeldOut:
             raise DataError("Expected interactions that training has not seen, received none. Use another split.")
         return cls(np.array(users, np.int32), tuple(names), tuple(taken), tuple(seen))
 
-    def some(self, count: int, rng: np.random.Generator) -> HeldOut:
-        """Give at most so many users, in the same order."""
-        if len(self.users) <= count:
-            return self
-        rows = np.sort(rng.choice(len(self.users), count, replace=False)).tolist()
+    def some(self, rows: np.ndarray) -> HeldOut:
+        """Give the users at some places."""
         names, taken, seen = (tuple(values[row] for row in rows) for values in (self.names, self.taken, self.seen))
         return HeldOut(self.users[rows], names, taken, seen)
 
@@ -172,14 +171,10 @@ def measure_ranking(
     ranks, popular = [], []
     # They are in that order.
     by_popularity = -np.arange(len(front_end.items), dtype=np.float32)
-    for start in range(0, len(held.users), _BATCH):
-        rows = range(start, min(start + _BATCH, len(held.users)))
+    for start in range(0, len(held.users), BATCH):
+        rows = range(start, min(start + BATCH, len(held.users)))
         found = scores(held.users[rows.start : rows.stop])
-        if not np.isfinite(found).all():
-            raise DataError(
-                "Expected finite scores. Received: NaN or infinity. The weights have diverged: train again with a "
-                "lower learning rate."
-            )
+        check_figures(found, "scores")
         ranks += held.ranks(found, rows)
         popular += held.ranks(np.broadcast_to(by_popularity, found.shape), rows)
     figures = ranking_figures(ranks)

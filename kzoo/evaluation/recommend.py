@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from kzoo.data import History
-from kzoo.errors import RunError, UsageError
+from kzoo.errors import UsageError
 from kzoo.source import open_source
+
+from .finite import check_answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +82,7 @@ def recommend(
     found = []
     for name, user in zip(names, ids, strict=True):
         scores = recommender.scores(np.array([user], np.int32))[0]
-        if not np.isfinite(scores).all():
-            raise RunError(
-                f"Expected finite scores, received NaN or infinity from {opened.name}. "
-                f"Its weights have diverged: train again with a lower learning rate."
-            )
+        check_answer(scores, "finite scores", opened.name)
         had = set() if history is None else set((history.items_of(user) - 1).tolist())
         best = [place for place in np.argsort(-scores, kind="stable").tolist() if place not in had][:top]
         found.append(

@@ -9,13 +9,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from kzoo.errors import DataError
+from kzoo.source import BATCH
 
+from .finite import check_figures
 from .metrics import percent
 
 if TYPE_CHECKING:
     from kzoo.data import Split
 
-_BATCH = 64
 #: Largest share of false alarms that the partial area counts, as DCASE 2020 task 2 has it (arXiv 2006.05822).
 PARTIAL = 0.1
 
@@ -64,13 +65,9 @@ def errors_of(errors: Errors, split: Split) -> np.ndarray:
     Raises:
         DataError: An error that is not finite.
     """
-    starts = range(0, len(split), _BATCH)
-    found = np.concatenate([errors(split.load(np.arange(start, min(start + _BATCH, len(split))))) for start in starts])
-    if not np.isfinite(found).all():
-        raise DataError(
-            "Expected finite errors. Received: NaN or infinity. The weights have diverged: train again with a lower "
-            "learning rate."
-        )
+    starts = range(0, len(split), BATCH)
+    found = np.concatenate([errors(split.load(np.arange(start, min(start + BATCH, len(split))))) for start in starts])
+    check_figures(found, "errors")
     return found
 
 

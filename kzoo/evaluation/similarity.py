@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from kzoo.errors import DataError
+from kzoo.source import BATCH
 
+from .finite import check_figures
 from .metrics import percent
 from .pairs import choose_pairs
 
 if TYPE_CHECKING:
     from kzoo.data import Split
-
-_BATCH = 64
 
 # From two batches to the similarity of their samples, `(batch,)`.
 Compare = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -55,8 +54,8 @@ class SimilarityMetrics(BaseModel):
 def similarities(compare: Compare, split: Split, pairs: np.ndarray) -> np.ndarray:
     """Compare pairs of a split, batch by batch: `(pairs,)`."""
     parts = []
-    for start in range(0, len(pairs), _BATCH):
-        left, right = pairs[start : start + _BATCH].T
+    for start in range(0, len(pairs), BATCH):
+        left, right = pairs[start : start + BATCH].T
         parts.append(compare(split.load(left), split.load(right)))
     return np.concatenate(parts)
 
@@ -96,11 +95,7 @@ def measure_similarity(
 
     pairs, same = choose_pairs(split.labels)
     scores = similarities(compare, split, pairs)
-    if not np.isfinite(scores).all():
-        raise DataError(
-            "Expected finite similarities. Received: NaN or infinity. The weights have diverged: train again with a "
-            "lower learning rate."
-        )
+    check_figures(scores, "similarities")
     eer, at_equal_error = equal_error(scores, same)
     chosen = at_equal_error if threshold is None else threshold
     accepts = scores >= chosen

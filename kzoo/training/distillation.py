@@ -163,7 +163,7 @@ def _load_teacher(name: str, classes: tuple[str, ...], spec: InputSpec) -> keras
 
 
 def _check_run(name: str, info: RunInfo, classes: tuple[str, ...], spec: InputSpec) -> None:
-    if info.task in ("similarity", "reconstruction", "recommendation"):
+    if not info.classifies:
         raise RunError(f"Expected a classifier for a teacher, received {name}, a model for {info.task}. Name another.")
     if info.classes != classes:
         # Only some, of what may be thousands.

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from kzoo.data import ARRAYS, Dataset
+from kzoo.data import ARRAYS
 from kzoo.errors import RunError, TrainingError, UsageError
 from kzoo.evaluation.finish import finish_run
 from kzoo.recipes.schema import Plateau
@@ -137,9 +137,11 @@ def train(
 def describe(plan: Plan) -> list[str]:
     """What a plan comes to, for the terminal."""
     data, recipe = plan.dataset, plan.recipe
+    # A pair of ids has no shape to speak of.
+    shape = "" if data.input.interactions else f"input {'×'.join(map(str, data.input.shape))}, "
     lines = [
         f"model  {recipe.model.name}: {plan.model.count_params():,} parameters, {plan.macs / 1e6:,.1f} M multiply-adds,"
-        f" {_held(data)}",
+        f" {shape}{data.tells_apart}",
         f"data   {data.name}: {len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} test",
     ]
     if recipe.reconstruction is not None:
@@ -157,13 +159,6 @@ def describe(plan: Plan) -> list[str]:
         weights = sum(math.prod(plan.model.weights[place].shape) for place in plan.maskable)
         lines.append(f"sparse {section.method}: {section.sparsity:g} of {weights:,} weights are zero")
     return lines
-
-
-def _held(data: Dataset) -> str:
-    known = data.input.interactions
-    if known is not None:
-        return f"{len(known.users):,} users, {len(known.items):,} items"
-    return f"input {'×'.join(map(str, data.input.shape))}, {len(data.classes)} classes"
 
 
 def fit_run(run: Run, plan: Plan, reporter: Reporter) -> None:
