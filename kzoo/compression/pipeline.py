@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -308,7 +309,11 @@ def _in_child(made: Run, model: Path, epochs_before: int, data: Any, reporter: R
         name="compression",
         work="compression",
         outcome=f"What it had reached is in {made.path / HISTORY}.",
-        environment={"TF_CPP_MIN_LOG_LEVEL": "3"},
+        # oneDNN as on the command line, also where a Python program calls.
+        environment={
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
+        },
     )
     with child:
         asked: dict[str, Any] = {

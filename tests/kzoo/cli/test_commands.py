@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import re
 import shutil
 import subprocess
@@ -48,6 +50,26 @@ def digit():
     image = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
     image.save("digit.png")
     return "digit.png"
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN's switch is that of x86")
+def test_tensorflow_computes_with_onednn_on_every_processor():
+    script = (
+        "from kzoo.cli import cli\n"
+        "cli(['list', 'nothing*'], standalone_mode=False)\n"
+        "from tensorflow.python.util import _pywrap_util_port\n"
+        "print(_pywrap_util_port.IsMklEnabled())"
+    )
+
+    def computes_with_onednn(**environment):
+        plain = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+        command = [sys.executable, "-c", script]
+        return subprocess.run(
+            command, env={**plain, **environment}, capture_output=True, text=True, check=True
+        ).stdout.endswith("True\n")
+
+    assert computes_with_onednn()
+    assert not computes_with_onednn(TF_ENABLE_ONEDNN_OPTS="0")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
