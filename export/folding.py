@@ -25,6 +25,9 @@ _CONVOLUTIONS = frozenset({"Conv1D", "Conv2D", "Conv3D"})
 _DEPTHWISE = frozenset({"DepthwiseConv1D", "DepthwiseConv2D"})
 _RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN"})
 
+# Of a byte's numbers.
+_MOST_CLUSTERS = 256
+
 #: Steps of the scalings that take pixels 0-255: p/255, p/127.5 - 1, (p - 128)/128.
 _PIXEL_SCALES = (1 / 255, 1 / 127.5, 1 / 128)
 
@@ -90,6 +93,8 @@ def takes_pixels(graph: Graph) -> list[str]:
 def fold_input_scaling(graph: Graph, *, scalars_only: bool = False) -> list[str]:
     """Fold what can be folded, in place. Gives the names of the layers that are gone.
 
+    A scale for each channel stays an operator before a clustered kernel, which would lose its shared values.
+
     Args:
         graph: Changed in place.
         scalars_only: Leave a scaling that differs between channels as an operator. In int8 all rows of a kernel share
@@ -113,7 +118,7 @@ def _fold_from(graph: Graph, start: Value, scalars_only: bool) -> list[str]:
         if scaling is not None:
             affine = scaling if affine is None else affine.then(scaling)
             scalings.append(number)
-        elif affine is None or (scalars_only and not affine.is_scalar):
+        elif affine is None or (not affine.is_scalar and (scalars_only or _shares_values(call.layer))):
             return []
         elif _fold_into(graph, call, affine):
             break
@@ -121,6 +126,12 @@ def _fold_from(graph: Graph, start: Value, scalars_only: bool) -> list[str]:
             return []
         value = Value(number)
     return [remove_call(graph, number) for number in scalings]
+
+
+def _shares_values(layer: GraphLayer) -> bool:
+    """Whether the kernel was clustered: with a scale for each channel it would have as many values for each."""
+    kernel = layer.weights[0] if layer.weights else np.empty(0)
+    return 0 < np.unique(kernel).size <= min(_MOST_CLUSTERS, kernel.size // 4)
 
 
 def _commutes(layer: GraphLayer, affine: Affine) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from kzoo.data import Dataset, History
 from kzoo.exits import Exits, keras_exits
+from kzoo.export.compression.kernels import count_kernels
 from kzoo.files import write_text
 from kzoo.ranker import keras_scores
 from kzoo.recipes import dump_recipe
@@ -19,11 +20,12 @@ from kzoo.source import Detector, keras_compare, keras_predict, keras_reconstruc
 from .exit_curve import cheapest_threshold, exit_curve
 from .kinds import AnyMetrics
 from .measure import answers_of, measure_split
-from .metrics import Metrics
+from .metrics import Metrics, percent
 from .mistakes import collect_mistakes
 from .ranking import RankingMetrics, measure_ranking
 from .reconstruction import ReconstructionMetrics, errors_of, measure_reconstruction, threshold_of
 from .report import (
+    CompressionContent,
     RankingContent,
     ReconstructionContent,
     ReportContent,
@@ -59,8 +61,13 @@ def _finish_classifier(run: Run, model: Any, dataset: Dataset) -> tuple[Metrics,
     """Measure and report; gives the metrics and the headline figures among them."""
     exits = _settle_threshold(run, model, dataset)
     metrics, probabilities = measure_split(exits or keras_predict(model), dataset.test, dataset.classes, "test")
-    mistakes = collect_mistakes(dataset.test, probabilities)
-    write_report(run.path, ReportContent(**_content(run, dataset), metrics=metrics, mistakes=mistakes))
+    content = ReportContent(
+        **_content(run, dataset),
+        metrics=metrics,
+        mistakes=collect_mistakes(dataset.test, probabilities),
+        compression=_compression(run, model, metrics),
+    )
+    write_report(run.path, content)
     return metrics, {"accuracy": metrics.accuracy, "top5": metrics.top5, "f1": metrics.f1}
 
 
@@ -122,6 +129,31 @@ def _content(run: Run, dataset: Dataset) -> dict[str, Any]:
         "history": run.history(),
         "recipe_text": dump_recipe(run.recipe),
     }
+
+
+def _compression(run: Run, model: Any, metrics: Metrics) -> CompressionContent | None:
+    """What was done to a compressed run's parent, and what stands in the kernels of the model."""
+    info, facts = run.info, run.info.compression
+    if facts is None:
+        return None
+    before = "not measured" if facts.parent_accuracy is None else percent(facts.parent_accuracy)
+    done = {"pruned": facts.pruned, "clustered": facts.clustered}
+    treated = {
+        layer: ", ".join(name for name, layers in done.items() if layer in layers)
+        for layer in (*facts.pruned, *facts.clustered)
+    }
+    return CompressionContent(
+        parent=info.parent or "",
+        methods=facts.methods,
+        changes=(
+            ("Accuracy on the test split", before, percent(metrics.accuracy)),
+            ("Parameters", f"{facts.parent_parameters:,}", f"{info.parameters:,}"),
+            ("Million multiply-adds", f"{facts.parent_macs / 1e6:,.2f}", f"{info.macs / 1e6:,.2f}"),
+        ),
+        kernels=count_kernels(model),
+        treated=treated,
+        ranges=len(facts.ranges),
+    )
 
 
 def _settle_threshold(run: Run, model: Any, dataset: Dataset) -> Exits | None:

@@ -12,6 +12,7 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
+from kzoo.export.compression.kernels import KernelCount
 from kzoo.files import write_bytes
 
 from . import plots, score_plots
@@ -44,6 +45,24 @@ class RunContent:
 
 
 @dataclass(frozen=True)
+class CompressionContent:
+    """What was done to the run that a compressed one came from."""
+
+    parent: str
+    """The run that it came from."""
+    methods: Sequence[str]
+    """What was done, in this order."""
+    changes: Sequence[tuple[str, str, str]]
+    """(name, before, after) rows."""
+    kernels: Sequence[KernelCount]
+    """What stands in the kernels now."""
+    treated: Mapping[str, str]
+    """What was done to a layer, where anything was."""
+    ranges: int
+    """Tensors whose range was learned for the int8 file."""
+
+
+@dataclass(frozen=True)
 class ReportContent(RunContent):
     """All that the report of a classifier says."""
 
@@ -51,6 +70,8 @@ class ReportContent(RunContent):
     """The result on the split that was measured."""
     mistakes: Mistakes
     """The worst mistakes, as `collect_mistakes` gives them."""
+    compression: CompressionContent | None = None
+    """Of a compressed run."""
 
 
 @dataclass(frozen=True)

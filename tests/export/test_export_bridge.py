@@ -356,6 +356,21 @@ def test_scaling_that_cannot_be_folded_stays(name: str) -> None:
     assert folded == []
 
 
+def test_a_clustered_kernel_takes_up_one_scale_but_not_one_a_channel() -> None:
+    def folded(scaling: keras.layers.Layer, *, clustered: bool) -> list[str]:
+        inputs = keras.Input((8, 4))
+        model = keras.Model(inputs, layers.LSTM(16)(scaling(inputs)))
+        recurrent = model.layers[-1]
+        kernel, *others = recurrent.get_weights()
+        recurrent.set_weights([np.round(kernel * 8) / 8 if clustered else kernel, *others])
+        return fold_input_scaling(read_graph(model))
+
+    a_channel = {"mean": [1.0, 2.0, 3.0, 4.0], "variance": [1.0, 4.0, 9.0, 16.0]}
+    assert folded(layers.Normalization(**a_channel), clustered=False)
+    assert folded(layers.Normalization(**a_channel), clustered=True) == []
+    assert folded(layers.Rescaling(1 / 255), clustered=True)
+
+
 def test_scaling_with_two_readers_stays() -> None:
     inputs = keras.Input((4,))
     x = layers.Rescaling(1 / 255)(inputs)

@@ -16,26 +16,33 @@ from kzoo.export import count_file_kernels
 from kzoo.export.compression.kernels import count_kernels
 from kzoo.export.compression.settings import PruneSettings
 
-# Of 269 validation and 269 test samples one point is less than three.
-POINT = 3 / 269
+POINT = 0.01
 
 
-@pytest.fixture(scope="module")
-def pruned_clustered_trained(trained_run, tmp_path_factory):
-    """Everything at once: prune, then cluster, then train for integers. Shared: do not change it."""
-    out = tmp_path_factory.mktemp("compressed") / "all"
-    return kzoo.compress(trained_run, prune=0.5, cluster=16, qat=True, all_layers=True, epochs=5, out=out)
+def lost(before, after):
+    """Accuracy that is gone, on the 538 samples of validation and test: of 269, one point is less than three."""
+
+    def accuracy(source):
+        return sum(kzoo.evaluate(source, split=split).accuracy for split in ("val", "test")) / 2
+
+    return accuracy(before) - accuracy(after)
 
 
 @pytest.mark.slow(60)
-def test_zeros_and_shared_values_are_in_the_model_and_in_the_int8_file(pruned_clustered_trained, trained_run, tmp_path):
-    run = pruned_clustered_trained
+def test_zeros_shared_values_and_learned_ranges_are_in_the_int8_file(trained_run, tmp_path):
+    everything = {"prune": 0.5, "cluster": 16, "qat": True, "all_layers": True, "distill": [trained_run.path]}
+    run = kzoo.compress(trained_run, **everything, epochs=6, batch_size=16, out=tmp_path / "smaller")
     facts = run.info.compression
     assert facts.methods == ("prune", "cluster", "qat")
     assert facts.sparsity == pytest.approx(0.5, abs=0.01) and 2 < facts.unique <= 16
     counts = count_kernels(keras.saving.load_model(run.path / "model.keras"), facts.pruned)
     assert all(count.sparsity == pytest.approx(0.5, abs=0.01) and count.unique <= 16 for count in counts)
-    assert run.metrics.accuracy >= trained_run.metrics.accuracy - POINT
+    assert lost(trained_run, run) <= POINT
+    page = (run.path / "report.html").read_text()
+    assert f"{trained_run.path}: prune → cluster → qat" in page
+    for count in counts:
+        row = page.split(f'<th scope="row">{count.layer}</th>')[1].split("</tr>")[0]
+        assert "pruned, clustered" in row and f">{count.size:,}<" in row and f">{count.unique}<" in row
 
     result = kzoo.export_model(run, tmp_path / "m.tflite", quantize="int8")
     kernels = count_file_kernels(result.path)
@@ -44,17 +51,15 @@ def test_zeros_and_shared_values_are_in_the_model_and_in_the_int8_file(pruned_cl
     plain = kzoo.export_model(trained_run, tmp_path / "plain.tflite", quantize="int8")
     assert plain.gzip_size > 1.3 * result.gzip_size
     assert all(kernel.unique > 16 for kernel in count_file_kernels(plain.path) if kernel.size > 200)
-    assert kzoo.evaluate(result.path).accuracy >= trained_run.metrics.accuracy - POINT
+    assert lost(trained_run, result.path) <= POINT
 
-
-@pytest.mark.slow(20)
-def test_the_int8_file_has_the_ranges_that_training_settled(pruned_clustered_trained, tmp_path):
-    ranges = pruned_clustered_trained.info.compression.ranges
-    assert len(ranges) > 2 and all(lowest <= 0 < highest for lowest, highest in ranges.values())
-    result = kzoo.export_model(pruned_clustered_trained, tmp_path / "m.tflite", quantize="int8", calibration_samples=32)
+    assert len(facts.ranges) > 2 and all(lowest <= 0 < highest for lowest, highest in facts.ranges.values())
     steps = [tensor.scale for tensor in kzoo.export.read_tflite(result.path).tensors if tensor.scale]
-    for lowest, highest in ranges.values():
+    for lowest, highest in facts.ranges.values():
         assert any(step == pytest.approx((highest - lowest) / 255, rel=0.01) for step in steps)
+
+    with pytest.raises(kzoo.UsageError, match="Expected a run without cluster and qat"):
+        kzoo.compress(run, prune=0.6, out=tmp_path / "nothing")
 
 
 @pytest.mark.slow(15)
@@ -84,14 +89,14 @@ def test_a_network_that_gradient_descent_trained_is_not_thrown_away_once_it_is_f
     sgd = {"optimizer.name": "sgd", "optimizer.learning_rate": 0.1, "optimizer.ema": None}
     run = kzoo.train("resnet8", epochs=4, settings=sgd, out=tmp_path / "run")
     smaller = kzoo.compress(run, cluster=16, qat=True, epochs=1, out=tmp_path / "smaller")
-    assert smaller.metrics.accuracy >= run.metrics.accuracy - 2 * POINT
+    assert lost(run, smaller) <= 2 * POINT
     assert smaller.recipe.optimizer.name == "sgd"
 
 
 @pytest.mark.slow(15)
 def test_a_float_file_has_the_shared_values_too(trained_run, tmp_path):
     run = kzoo.compress(trained_run, cluster=16, epochs=2, out=tmp_path / "clustered")
-    assert run.metrics.accuracy >= trained_run.metrics.accuracy - POINT
+    assert lost(trained_run, run) <= POINT
     clustered, plain = (kzoo.export_model(each, tmp_path / f"{each.path.name}.tflite") for each in (run, trained_run))
     # The converter folds the batch normalisations into the kernels.
     assert max(kernel.unique for kernel in count_file_kernels(clustered.path)) <= 16
@@ -106,7 +111,7 @@ def test_a_clustered_lstm_loads_where_kzoo_is_not_imported_and_leaves_this_proce
     run = kzoo.compress(trained_sequence_run, cluster=16, epochs=4, out=tmp_path / "clustered")
     assert dict(os.environ) == before
     assert "tensorflow_model_optimization" not in sys.modules and keras.__version__.startswith("3.")
-    assert run.metrics.accuracy >= trained_sequence_run.metrics.accuracy - POINT
+    assert lost(trained_sequence_run, run) <= POINT
     code = (
         "import sys, keras, numpy as np; model = keras.saving.load_model(sys.argv[1]);"
         "assert 'kzoo' not in sys.modules;"
@@ -116,19 +121,22 @@ def test_a_clustered_lstm_loads_where_kzoo_is_not_imported_and_leaves_this_proce
     assert done.returncode == 0, done.stderr
     sizes = eval(done.stdout.splitlines()[-1], {})  # a list of numbers that this test printed
     assert len(sizes) >= 3 and max(sizes) <= 16
+    # Not even the scales of its features, which would be folded into the first kernel.
+    file = kzoo.export_model(run, tmp_path / "clustered.tflite")
+    assert max(kernel.unique for kernel in count_file_kernels(file.path)) <= 16
 
 
 @pytest.mark.slow(25)
 def test_filters_are_gone_before_the_rest_is_pruned_and_a_teacher_helps(trained_run, tmp_path):
     out = tmp_path / "narrow"
     teacher = trained_run.path
-    run = kzoo.compress(trained_run, filters=0.3, prune=0.5, distill=[teacher], epochs=6, out=out)
+    run = kzoo.compress(trained_run, filters=0.3, prune=0.5, distill=[teacher], epochs=6, batch_size=16, out=out)
     assert run.info.macs <= 0.7 * trained_run.info.macs == 0.7 * run.info.compression.parent_macs
     assert run.info.parameters < trained_run.info.parameters
     assert run.info.compression.sparsity == pytest.approx(0.5, abs=0.01)
     assert run.recipe.distillation.teachers == (str(teacher),) and run.info.teachers == (str(teacher),)
     assert [row["epoch"] for row in run.history()] == list(range(1, 13))
-    assert run.metrics.accuracy >= trained_run.metrics.accuracy - POINT
+    assert lost(trained_run, run) <= POINT
     assert kzoo.load(run).count_params() == run.info.parameters
     with pytest.raises(kzoo.UsageError, match="which has other layers since kzoo compress"):
         kzoo.load(run, classes=5)
@@ -142,7 +150,7 @@ def test_factorised_kernels_have_fewer_parameters(trained_run, tmp_path):
     run = kzoo.compress(trained_run, low_rank=0.85, epochs=3, out=tmp_path / "factors")
     assert run.info.parameters < trained_run.info.parameters and run.info.compression.methods == ("lowrank",)
     assert any(layer.name.endswith("_expand") for layer in run.model.layers)
-    assert run.metrics.accuracy >= trained_run.metrics.accuracy - POINT
+    assert lost(trained_run, run) <= POINT
 
 
 @pytest.mark.slow(40)
@@ -209,11 +217,6 @@ def test_what_cannot_be_asked_costs_nothing(trained_run, tmp_path, asked, messag
     with pytest.raises(kzoo.KzooError, match=message):
         kzoo.compress(trained_run, **asked, out=tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
-
-
-def test_what_was_clustered_is_not_trained_again(pruned_clustered_trained, tmp_path):
-    with pytest.raises(kzoo.UsageError, match="Expected a run without cluster and qat"):
-        kzoo.compress(pruned_clustered_trained, prune=0.6, out=tmp_path / "nothing")
 
 
 @pytest.mark.slow(40)
