@@ -78,12 +78,14 @@ def _squeezenet(
         return head.finish(inputs, head.pool(x))
     if dropout > 0:
         x = layers.Dropout(dropout, name="dropout")(x)
-    # Small weights, as in the original: a class whose logits begin far below zero is never learned behind a ReLU.
+    # Behind a ReLU a class whose logits begin below zero is never learned, so all begin above it: small weights, as in
+    # the original, and a bias that softmax does not see, as long as it is the same for all classes.
     # float32 from here on whatever the policy, as in every classifier.
     x = layers.Conv2D(
         whole_number("classes", classes),
         1,
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        bias_initializer="ones",
         dtype="float32",
         name="predictions",
     )(x)

@@ -282,6 +282,14 @@ def test_up_to_64_pixels_the_network_divides_less_than_beyond(
     assert [model.output_shape[1:3] for model in models] == [small, large]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_no_class_of_squeezenet_begins_dead_behind_its_last_relu(seed: int) -> None:
+    keras.utils.set_random_seed(seed)
+    model = zoo.squeezenet(input_shape=(16, 16, 3), classes=10, classifier_activation=None)
+    logits = answer(model, example((16, 16, 3), batch=8))
+    assert logits.min() > 0.5 and np.ptp(logits.mean(0)) < 0.5
+
+
 def test_inception_v3_has_its_small_stem_up_to_74_pixels() -> None:
     with keras.StatelessScope(initialize_variables=False):
         models = [zoo.inception_v3(input_shape=(side, 80, 3), include_top=False) for side in (74, 75)]

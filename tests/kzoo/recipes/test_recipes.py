@@ -26,6 +26,8 @@ def test_packaged_recipes_fit_the_schema_and_survive_being_written(name, tmp_pat
         ("lstm", "sequence", "words", "sound"),
         ("ds_cnn", "sequence", "words", "ds_cnn.sound"),
         ("ds_cnn", "sequence", "digits", "sequence"),
+        ("squeezenet", "image", "digits", "squeezenet.digits"),
+        ("squeezenet", "image", "photos", "squeezenet.image"),
     ],
 )
 def test_the_closest_recipe_is_found(model, task, data, expected):
