@@ -70,8 +70,8 @@ _CIFAR = {
 }
 
 TRAININGS = (
-    Training("resnet8", "cifar10", 24, _CIFAR),
-    Training("mobilenet_v2", "cifar10", 40, {**_CIFAR, "model.arguments.alpha": 0.5}),
+    Training("resnet8", "cifar10", 120, _CIFAR),
+    Training("mobilenet_v2", "cifar10", 12, {**_CIFAR, "model.arguments.alpha": 0.5}),
     Training("early_exit_resnet", "cifar10", 24, _CIFAR),
     Training("ds_cnn", "fsdd", 60),
     Training("lstm", "fsdd", 60),
