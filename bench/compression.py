@@ -19,11 +19,12 @@ from kzoo.evaluation.tradeoffs import Version
 
 RUNS = PARENTS.parent / "compression"
 #: Epochs of fine-tuning for each method, by parent.
-EPOCHS = {"resnet8.cifar10": 3, "mobilenet_v2.cifar10": 1, "ds_cnn.fsdd": 8, "lstm.fsdd": 8, "bilstm.fsdd": 8}
+EPOCHS = {"resnet8.cifar10": 2, "mobilenet_v2.cifar10": 1, "ds_cnn.fsdd": 8, "lstm.fsdd": 8, "bilstm.fsdd": 8}
 _CONVOLUTIONAL = (
     "dense",
     "prune50",
     "cluster16",
+    "filters50",
     "int8",
     "int8-per-tensor",
     "qat",
@@ -35,7 +36,7 @@ _CONVOLUTIONAL = (
     "filters50-qat",
 )
 #: What has lost half of its filters has more to learn again.
-_FILTER_EPOCHS = {"resnet8.cifar10": 24}
+_FILTER_EPOCHS = {"filters50": 24, "filters50-qat": 8}
 _RECURRENT = ("dense", "prune50", "cluster16", "int8")
 
 
@@ -45,8 +46,9 @@ def rows_of(name: str, methods: Sequence[str] | None = None) -> list[dict[str, A
     measure(training)
     methods = methods or (_RECURRENT if "lstm" in name else _CONVOLUTIONAL)
     chosen = {"split": "test", "out": RUNS / name}
-    if narrower := [each for each in methods if "filters" in each]:
-        search(PARENTS / name, methods=narrower, epochs=_FILTER_EPOCHS.get(name, 8), **chosen)
+    for method, epochs in _FILTER_EPOCHS.items():
+        if method in methods:
+            search(PARENTS / name, methods=[method], epochs=epochs, **chosen)
     found = search(PARENTS / name, methods=methods, epochs=EPOCHS[name], **chosen)
     dense = found.versions[0]
     return [_row(name, version, dense, found.versions) for version in found.versions]

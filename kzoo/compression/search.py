@@ -81,6 +81,7 @@ METHODS: Mapping[str, Method] = {
     "dense": Method(quantize="fp32"),
     "prune50": Method({"prune": 0.5}, quantize="fp32"),
     "cluster16": Method({"cluster": 16}, quantize="fp32"),
+    "filters50": Method({"filters": 0.5}, quantize="fp32"),
     "int8": Method(),
     "int8-per-tensor": Method(per_tensor="all"),
     "qat": Method({"qat": True}),
@@ -98,7 +99,7 @@ METHODS: Mapping[str, Method] = {
     "filters75-qat": Method({"filters": 0.75, "qat": True}),
 }
 #: What fits no better than its neighbours on a device, and stands in a sweep for comparison only.
-_FOR_COMPARISON = frozenset({"dense", "prune50", "cluster16", "int8-per-tensor", "qat-per-tensor"})
+_FOR_COMPARISON = frozenset({"dense", "prune50", "cluster16", "filters50", "int8-per-tensor", "qat-per-tensor"})
 
 
 @dataclasses.dataclass(frozen=True)
