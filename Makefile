@@ -19,7 +19,7 @@ REFERENCE_FILES := $(CURDIR)/build/reference
 help:
 	@echo "make quickstart  install, train resnet18 on digits, export int8, verify, benchmark"
 	@echo "make test        the whole test suite"
-	@echo "make test-matrix every model of the catalogue in every precision; make test runs a few of these cells"
+	@echo "make test-matrix every model of the catalogue, built, saved and trained, then in every precision; make test takes a few"
 	@echo "make test-edge   .tflite files on tflite-runtime, in an environment without TensorFlow (Python 3.11)"
 	@echo "make test-reference  timm's networks against the zoo's with their weights; PyTorch in an environment of its own"
 	@echo "make test-web    the web kit in headless Chromium (needs node and npm; make web-tools fetches LiteRT.js)"
@@ -51,7 +51,8 @@ test: $(VENV)/dev.stamp
 
 # The cells of one model on one worker, which trains it once.
 test-matrix: $(VENV)/dev.stamp
-	KZOO_MATRIX=whole $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=0 --durations-min=1 tests/matrix
+	KZOO_MATRIX=whole $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=0 --durations-min=1 \
+		tests/models/test_factories.py tests/matrix
 
 $(EDGE_VENV)/stamp: requirements-edge.lock setup.cfg pyproject.toml
 	$(EDGE_PYTHON) -c 'import sys; sys.exit(None if sys.version_info[:2] == (3, 11) else "tflite-runtime 2.14.0 needs Python 3.11 and this is %d.%d; name one with make test-edge EDGE_PYTHON=/path/to/python3.11" % sys.version_info[:2])'
