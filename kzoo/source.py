@@ -37,6 +37,11 @@ class DataOrigin:
     fingerprint: str
     classes_from: ClassesFrom = "folders"
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the data were arrays: they are in no file, but split as before when they are given again."""
+        return self.source == ARRAYS
+
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
@@ -127,7 +132,7 @@ class Source:
             UsageError: No data is given and none is known.
             DataError: The data has classes that the model does not know, or lacks the one that it holds to be normal.
         """
-        if data is None and self.origin is None:
+        if data is None and (self.origin is None or self.origin.is_in_memory):
             raise UsageError(
                 f"Expected data, received none, and {self.name} does not say what it was trained on. "
                 f"Name it with --data."
@@ -221,17 +226,12 @@ def _from_run(run: Run) -> Source:
             f"Expected the model of {run.path} to take {info.input.shape} and to {known}, "
             f"received one from {taken} to {answers}. Its files are not of one run: train anew."
         )
-    # Arrays that were given in memory cannot be opened again.
-    origin = (
-        None
-        if info.data.source == ARRAYS
-        else DataOrigin(
-            source=info.data.source,
-            seed=info.seed,
-            fractions=run.recipe.data.fractions,
-            classes_from=run.recipe.data.classes_from,
-            fingerprint=info.data.fingerprint,
-        )
+    origin = DataOrigin(
+        source=info.data.source,
+        seed=info.seed,
+        fractions=run.recipe.data.fractions,
+        classes_from=run.recipe.data.classes_from,
+        fingerprint=info.data.fingerprint,
     )
     if info.compares:
         comparison = Comparison(keras_compare(model), info.threshold)

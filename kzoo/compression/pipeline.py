@@ -125,7 +125,7 @@ def compress(
         check_free(Path(out), force=force)
     info = parent.info
     plan = make_plan(recipe, data, Start(parent.model, info.arguments, info.input, info.classes))
-    if data is None and plan.dataset.fingerprint != info.data.fingerprint:
+    if plan.dataset.fingerprint != info.data.fingerprint:
         raise RunError(
             f"Expected the data that {parent.path} was trained on, received {info.data.source} with other content. "
             f"Restore it, or train anew."

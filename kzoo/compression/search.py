@@ -123,6 +123,7 @@ def search(
     *,
     methods: Sequence[str] | None = None,
     split: str = "val",
+    data: Any = None,
     out: str | Path | None = None,
     reporter: Reporter | None = None,
     **arguments: Any,
@@ -138,6 +139,7 @@ def search(
         methods: Names out of `METHODS`. Default: all; with a budget those that make int8 files.
         split: What the accuracy is measured on: `"val"`, or `"test"` for figures to publish. What is chosen is chosen
             on the validation split.
+        data: Arrays `(x, y)` where the run was trained on arrays. Default: the data of the run.
         out: A directory. Default: `runs/RUN-sweep-N`.
         reporter: Where progress goes. Default: INFO records of the logger `kzoo`.
         arguments: Of `compress`, for each version: `epochs`, `settings`, ….
@@ -162,11 +164,11 @@ def search(
     directory.mkdir(parents=True, exist_ok=True)
     if is_run(directory):
         raise RunError(f"Expected a directory of its own for a search, received {directory}, a run. Choose another.")
-    reference = _accuracy(parent, split).accuracy
+    reference = _accuracy(parent, data, split).accuracy
     versions: list[Version] = []
     fitting = None
     for name in chosen:
-        version = _measured(name, parent, directory, split, versions, reporter, arguments)
+        version = _measured(name, parent, directory, split, versions, reporter, {"data": data, **arguments})
         if version is None:
             continue
         versions.append(version)
@@ -210,10 +212,11 @@ def _measured(
     if run is None:
         return None
     file = _file(directory, name)
+    data = arguments["data"]
     exported = export_model(
-        run, file, quantize=method.quantize, per_tensor=method.per_tensor, max_drop=1.0, overwrite=True
+        run, file, quantize=method.quantize, data=data, per_tensor=method.per_tensor, max_drop=1.0, overwrite=True
     )
-    metrics = _accuracy(file, split)
+    metrics = _accuracy(file, data, split)
     first = _file(directory, versions[0].name) if versions else file
     timed = benchmark_many([first, file])[1]
     kernels = count_file_kernels(file)
@@ -260,7 +263,7 @@ def _file(directory: Path, name: str) -> Path:
     return directory / f"{name}.{METHODS[name].quantize}.tflite"
 
 
-def _accuracy(source: Any, split: str) -> Metrics:
-    metrics = evaluate(source, split=split)
+def _accuracy(source: Any, data: Any, split: str) -> Metrics:
+    metrics = evaluate(source, data, split=split)
     assert isinstance(metrics, Metrics)  # check_parent lets classifiers only through
     return metrics

@@ -73,7 +73,7 @@ def recommend(
     ids = [known.user_ids.get(name, 0) for name in names]
     history = None
     if any(ids) and not seen:
-        if opened.origin is None:
+        if opened.origin is None or opened.origin.is_in_memory:
             raise UsageError(
                 f"Expected the training data to leave out what users took, received {opened.name}, which does not say "
                 f"where they are. Ask for all items, with seen=True or --seen."

@@ -192,8 +192,12 @@ def test_arrays_are_compressed_on_arrays(tmp_path):
     run = kzoo.train("cnn", data=(x, y), epochs=1, out=tmp_path / "run")
     smaller = kzoo.compress(run, prune=0.5, data=(x, y), epochs=1, out=tmp_path / "smaller")
     assert smaller.info.compression.sparsity == pytest.approx(0.5, abs=0.01)
+    found = search(run, methods=["int8", "prune50"], data=(x, y), epochs=1, out=tmp_path / "search")
+    assert [version.samples for version in found.versions] == [len(y) - 9 - 42] * 2
     with pytest.raises(kzoo.DataError, match="Expected the arrays of this run"):
         kzoo.compress(run, prune=0.5, epochs=1, out=tmp_path / "nothing")
+    with pytest.raises(kzoo.RunError, match=r"Expected the data that .* was trained on"):
+        kzoo.compress(run, prune=0.5, data=(x[::-1], y), epochs=1, out=tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 
 

@@ -163,11 +163,19 @@ def test_a_schedule_ends_with_the_run_however_gradients_are_accumulated(tmp_path
 def test_a_run_on_arrays_says_that_they_are_in_no_file(tmp_path):
     digits = open_dataset("digits").val
     x, y = digits.load(np.arange(len(digits))), digits.labels
-    run = kzoo.train("cnn", data=(x, y), epochs=1, out=tmp_path / "run")
+    # Split neither by the default seed nor into the default shares.
+    settings = {"seed": 3, "data.fractions": [0.5, 0.25, 0.25]}
+    run = kzoo.train("cnn", data=(x, y), epochs=2, settings=settings, out=tmp_path / "run")
     assert run.info.data.source == "<arrays>"
     with pytest.raises(kzoo.UsageError, match="does not say what it was trained on"):
         kzoo.evaluate(run)
-    assert kzoo.evaluate(run, data=(x, y)).accuracy == pytest.approx(run.metrics.accuracy)
+    again = kzoo.evaluate(run, data=(x, y))
+    assert (again.samples, again.accuracy) == (run.metrics.samples, pytest.approx(run.metrics.accuracy))
+    assert again.confusion == run.metrics.confusion
+    file = kzoo.export_model(run, data=(x, y), max_drop=1).path
+    assert kzoo.evaluate(file, data=(x, y)).samples == again.samples
+    with pytest.raises(kzoo.UsageError, match="does not say what it was trained on"):
+        kzoo.evaluate(file)
     run.update(status="training")
     with pytest.raises(kzoo.DataError, match="in no file"):
         kzoo.train("cnn", resume=True, out=run.path)
