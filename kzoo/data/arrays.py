@@ -19,7 +19,7 @@ from .interactions import ITEM, USER, from_interaction_arrays
 from .labels import encode
 from .options import Options, expect_kind
 from .spec import CHANNELS, InputSpec, Kind
-from .splitting import assign
+from .splitting import assign, missing_splits
 from .texts import TextPart, from_texts
 
 KEYS = ("x", "y", "classes", *(f"{axis}_{split}" for split in SPLITS for axis in ("x", "y")))
@@ -134,6 +134,7 @@ def from_parts(
         val=splits["val"],
         test=splits["test"],
         fingerprint=_fingerprint(parts, labels, classes),
+        drawn=tuple(missing_splits(parts, options.fractions)),
     )
 
 

@@ -104,6 +104,7 @@ class Dataset:
         test: What figures are reported on.
         fingerprint: SHA-256 of the content, the same on every machine; it does not depend on seed or size.
         skipped: Images or sounds that could not be read, each with the reason.
+        drawn: The splits that the source did not have: they were drawn from its training samples.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Dataset:
     test: Split
     fingerprint: str
     skipped: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
 
     @property
     def tells_apart(self) -> str:

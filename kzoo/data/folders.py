@@ -18,7 +18,7 @@ from .index import check_readable, index_files
 from .medium import FileRecord, LabelledFiles, Medium
 from .options import Options, expect_kind
 from .sound_files import SoundFiles
-from .splitting import assign
+from .splitting import assign, missing_splits
 
 MEDIA = (ImageFiles(), SoundFiles())
 
@@ -60,6 +60,7 @@ def open_folder(root: Path, options: Options) -> Dataset:
         test=splits["test"],
         fingerprint=_fingerprint(whole.values()),
         skipped=skipped,
+        drawn=tuple(missing_splits(parts, options.fractions)),
     )
 
 

@@ -17,7 +17,7 @@ from .interaction import UNKNOWN, InteractionFrontEnd
 from .labels import check_printable, natural_key
 from .options import Options, expect_kind
 from .spec import InputSpec
-from .splitting import Rows, Share
+from .splitting import Rows, Share, missing_splits
 
 USER, ITEM, TIMESTAMP = "user", "item", "timestamp"
 
@@ -161,6 +161,7 @@ def from_interactions(parts: Mapping[str, InteractionPart], name: str, source: s
         val=splits["val"],
         test=splits["test"],
         fingerprint=_fingerprint(parts),
+        drawn=tuple(missing_splits(parts, options.fractions)),
     )
 
 
@@ -176,8 +177,7 @@ def _build_front_end(users: Iterable[str], items: Iterable[str]) -> InteractionF
 
 def _assign(parts: Mapping[str, InteractionPart], options: Options) -> dict[str, Share]:
     """Say which interactions of which given part make up train, val and test."""
-    fractions = dict(zip(SPLITS, options.fractions, strict=True))
-    missing = {split: fractions[split] for split in SPLITS if split not in parts}
+    missing = missing_splits(parts, options.fractions)
     once = {split: _once(part) for split, part in parts.items()}
     carved = _carve(parts["train"], once["train"], missing, options.seed)
     shares = {split: Share(split, rows) for split, rows in once.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,11 +39,16 @@ def assign(
     Raises:
         DataError: A class with fewer samples than splits to fill.
     """
-    missing = {name: fraction for name, fraction in zip(SPLITS, fractions, strict=True) if name not in given}
+    missing = missing_splits(given, fractions)
     shares = {name: Share(name, np.arange(len(labels))) for name, labels in given.items()}
     carved = carve(given["train"], classes, missing, seed)
     shares.update({name: Share("train", rows) for name, rows in carved.items()})
     return {name: shares[name] for name in SPLITS}
+
+
+def missing_splits(given: Collection[str], fractions: tuple[float, float, float]) -> dict[str, float]:
+    """Give the splits that have to be drawn, and the fraction of each."""
+    return {name: fraction for name, fraction in zip(SPLITS, fractions, strict=True) if name not in given}
 
 
 def carve(labels: Labels, classes: Sequence[str], parts: Mapping[str, float], seed: int) -> dict[str, Rows]:

@@ -13,7 +13,7 @@ from .dataset import Array, Dataset, Labels, Split
 from .labels import encode
 from .options import Options, expect_kind
 from .spec import InputSpec
-from .splitting import assign
+from .splitting import assign, missing_splits
 from .text import TextFrontEnd, build_front_end
 
 
@@ -102,6 +102,7 @@ def from_texts(
         val=splits["val"],
         test=splits["test"],
         fingerprint=_fingerprint(parts, labels, classes),
+        drawn=tuple(missing_splits(parts, options.fractions)),
     )
 
 

@@ -43,6 +43,7 @@ from .acceleration import training_copy
 from .augment import Augmenter, build_augmentation
 from .distillation import load_teachers
 from .feed import EpochOrder
+from .lineage import check_lineage
 from .meaningless import check_sections, refuse_settings_of_classes
 from .normal import begin_at_mean, keep_normal
 from .objectives import with_objective
@@ -249,6 +250,7 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
         interactions=None if parent is None else parent.interactions,
     )
     check_sections(recipe, record.task, dataset.input)
+    check_lineage(recipe, dataset)
     if record.task == "reconstruction":
         recipe, dataset = keep_normal(recipe, dataset)
     if record.task == "recommendation":

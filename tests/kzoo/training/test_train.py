@@ -229,6 +229,28 @@ def test_transfer_trains_the_new_head_first_and_then_everything(tmp_path, traine
     assert run.metrics.accuracy > 0.93
 
 
+@pytest.mark.parametrize("builds_on", ["transfer.weights", "distillation.teachers"])
+def test_what_a_run_builds_on_has_learned_no_test_sample(trained_run, builds_on):
+    weights = str(trained_run.path / "model.keras")
+    overrides = {builds_on: weights if builds_on == "transfer.weights" else [weights]}
+    assert make_plan(resolve_recipe("cnn", "digits", overrides=overrides)).dataset.drawn == ("val", "test")
+    with pytest.raises(kzoo.RecipeError, match=r"Expected splits as .* seed=0 .* received seed=3 .* the test split"):
+        make_plan(resolve_recipe("cnn", "digits", overrides={**overrides, "seed": 3}))
+    fractions = {**overrides, "data.fractions": [0.6, 0.2, 0.2]}
+    with pytest.raises(kzoo.RecipeError, match=r"fractions=\[0\.7, .*received .*fractions=\[0\.6, "):
+        make_plan(resolve_recipe("cnn", "digits", overrides=fractions))
+
+
+@pytest.mark.slow(10)
+def test_a_test_split_of_the_data_is_nobodys_to_learn_whatever_the_seed(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (90, 8, 8, 1)).astype("uint8")
+    y = np.arange(90) % 3
+    data = {"x_train": x[:60], "y_train": y[:60], "x_test": x[60:], "y_test": y[60:]}
+    parent = kzoo.train("cnn", data=data, epochs=1, out=tmp_path / "parent")
+    plan = make_plan(resolve_recipe("cnn", overrides={"transfer.weights": str(parent.path), "seed": 3}), data)
+    assert plan.dataset.drawn == ("val",)
+
+
 def test_the_first_phase_of_a_transfer_changes_the_head_alone(trained_run):
     from kzoo.training.phases import compile_for, phases_of
 
