@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .low_rank import LayerRank, LowRankReport, factorise
-    from .structured import Criterion, FilterReport, LayerWidth, remove_filters
+    from .settings import Criterion
+    from .structured import FilterReport, LayerWidth, remove_filters
 
 _HOMES = {
-    "Criterion": "structured",
+    "Criterion": "settings",
     "FilterReport": "structured",
     "LayerRank": "low_rank",
     "LayerWidth": "structured",

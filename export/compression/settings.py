@@ -10,6 +10,8 @@ from kzoo.errors import UsageError
 Schedule = Literal["polynomial", "constant"]
 Pattern = Literal["unstructured", "2:4", "block", "xnnpack"]
 Scope = Literal["layer", "global"]
+#: What tells which filters matter: the scale that batch normalisation gives them, or their L1 norms.
+Criterion = Literal["batch_norm", "l1"]
 
 
 @dataclass(frozen=True, slots=True)

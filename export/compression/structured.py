@@ -12,7 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import keras
 import numpy as np
@@ -24,8 +24,7 @@ from kzoo.macs import count_macs
 from ._channel_rules import LayerChannels, makes_channels
 from ._channels import ChannelMap
 from ._rebuild import call_macs, check_names, layers_of, read_trained, rebuild, shapes_of
-
-Criterion = Literal["batch_norm", "l1"]
+from .settings import Criterion
 
 # Kernels of devices work on blocks of 4 or 8 channels: an odd width costs as much as the next multiple.
 _MULTIPLES = ((64, 8), (16, 4))

@@ -10,13 +10,20 @@ import click
 from .terminal import TerminalReporter, load_keras, say
 
 if TYPE_CHECKING:
+    from kzoo.export.compression.settings import Criterion
     from kzoo.run import Run
 
 
 @click.command()
 @click.argument("run")
 @click.option("--filters", type=float, metavar="S", help="Share of the multiply-adds to remove with whole filters.")
+@click.option(
+    "--filters-by",
+    type=click.Choice(["batch_norm", "l1"]),
+    help="What tells which matter. Default: the scale of their batch normalisation, where they have one.",
+)
 @click.option("--low-rank", type=float, metavar="E", help="Kernels as two factors that keep this share, as 0.9.")
+@click.option("--rank", type=float, metavar="R", help="Or as two factors of this share of the full rank, as 0.25.")
 @click.option("--prune", type=float, metavar="S", help="Share of zeros in the kernels, as 0.5.")
 @click.option(
     "--schedule",
@@ -63,7 +70,9 @@ if TYPE_CHECKING:
 def compress(
     run: str,
     filters: float | None,
+    filters_by: Criterion | None,
     low_rank: float | None,
+    rank: float | None,
     prune: float | None,
     schedule: str,
     pattern: str,
@@ -108,9 +117,17 @@ def compress(
         "latency_ms": max_latency,
         "ram": parse_bytes(max_ram),
     }
-    asked: dict[str, Any] = {"filters": filters, "low-rank": low_rank, "prune": chosen, "cluster": cluster, "qat": qat}
+    asked: dict[str, Any] = {
+        "filters": filters,
+        "filters_by": filters_by,
+        "low_rank": low_rank,
+        "rank": rank,
+        "prune": chosen,
+        "cluster": cluster,
+        "qat": qat,
+    }
     searches = sweep or any(value is not None for value in limits.values())
-    methods = [f"--{name}" for name, value in asked.items() if value]
+    methods = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value]
     if sweep and any(value is not None for value in limits.values()):
         raise click.UsageError("--sweep measures everything: leave out the limits, or leave out --sweep.")
     if searches and (methods or force):
@@ -135,7 +152,6 @@ def compress(
         return
     from kzoo.compression import compress as compress_run
 
-    asked["low_rank"] = asked.pop("low-rank")
     made = compress_run(parent, **asked, per_tensor=per_tensor, force=force, **training)
     for line in _summary(made):
         say(line)

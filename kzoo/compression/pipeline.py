@@ -20,26 +20,23 @@ from kzoo.evaluation.finish import finish_run
 from kzoo.export.child_process import ChildProcess
 from kzoo.export.compression import FilterReport, LowRankReport, factorise, remove_filters
 from kzoo.export.compression.kernels import choose_layers, count_kernels, layers_with_kernels, sparsity_of
-from kzoo.export.compression.settings import PruneSettings
+from kzoo.export.compression.settings import Criterion, PruneSettings
 from kzoo.export.compression.targets import prune_targets
 from kzoo.export.graph import read_graph
 from kzoo.files import atomic_path
 from kzoo.macs import count_macs
-from kzoo.recipes import Recipe, load_recipe
 from kzoo.recipes.smaller import CompressionSection
-from kzoo.run import HISTORY, MODEL, RECIPE, CompressionFacts, Run, RunInfo, check_free, create_run, next_free
+from kzoo.run import HISTORY, MODEL, CompressionFacts, Run, RunInfo, check_free, create_run, next_free
 from kzoo.training.fit import RUNS, fit_run, recorded_end
 from kzoo.training.plan import Plan, Start, check_space, make_plan
 from kzoo.training.reporter import LogReporter, Reporter
 
 from ._child import ANSWER, PROGRESS, RESULT
+from .request import check_parent, check_section, fine_tuning_recipe
 
 _COMMAND = (sys.executable, "-P", "-m", "kzoo.compression._child")
-#: A trained model moves a little, with the rates that it ended with.
-RATE_FACTOR = 0.1
 #: What was taken out has to be made up for: that part is trained at so many times the rate.
 REBUILT_FACTOR = 5.0
-_SHARE_OF_EPOCHS = 1 / 3
 #: Seconds between two looks for what the child says.
 _LOOK = 0.1
 _NO_LIMIT = 30 * 24 * 3600.0
@@ -50,7 +47,9 @@ def compress(
     run: Run | str | Path,
     *,
     filters: float | None = None,
+    filters_by: Criterion | None = None,
     low_rank: float | None = None,
+    rank: float | None = None,
     prune: float | PruneSettings | None = None,
     cluster: int | None = None,
     qat: bool = False,
@@ -74,8 +73,11 @@ def compress(
         run: A finished run of a classifier.
         filters: Share of the multiply–accumulates that go with whole filters, see
             `kzoo.export.compression.remove_filters`.
+        filters_by: What tells which filters matter, `"batch_norm"` or `"l1"`. Default: the scale of a filter's batch
+            normalisation, where it has one.
         low_rank: Share of the squared singular values that kernels keep as two factors, see
             `kzoo.export.compression.factorise`.
+        rank: In place of it, the share of their full rank that they keep.
         prune: Share of zeros in the kernels, as 0.5, or `PruneSettings` for more.
         cluster: Number of values that the weights of a kernel share.
         qat: Train with the rounding of an int8 file; `kzoo.export_model(run, quantize="int8")` takes its ranges.
@@ -103,9 +105,11 @@ def compress(
     Example:
         >>> smaller = kzoo.compress("runs/resnet8.cifar10-1", prune=0.5, qat=True)  # doctest: +SKIP
     """
-    section = _section(
+    section = check_section(
         filters=filters,
+        filters_by=filters_by,
         low_rank=low_rank,
+        rank=rank,
         prune=PruneSettings(prune) if isinstance(prune, int | float) else prune,
         clusters=cluster,
         quantize=qat,
@@ -120,7 +124,7 @@ def compress(
         "batch_size": batch_size,
         "distillation.teachers": [str(Path(name).resolve()) for name in distill] or None,
     }
-    recipe = _recipe(parent, section, {**given, **(settings or {})})
+    recipe = fine_tuning_recipe(parent, section, {**given, **(settings or {})})
     if out is not None:
         check_free(Path(out), force=force)
     info = parent.info
@@ -174,13 +178,13 @@ def _rebuilt(plan: Plan, section: CompressionSection) -> tuple[Plan, list[str]]:
     """Give the plan of a model that is smaller from the start, and what to say of it; the same plan where none is."""
     model, lines = plan.model, []
     if section.filters is not None:
-        model, widths = remove_filters(model, macs=section.filters)
+        model, widths = remove_filters(model, macs=section.filters, criterion=section.filters_by)
         lines.append(f"filters {len(widths.layers)} layers narrower: {_before_and_after(widths)}")
-    if section.low_rank is not None:
+    if section.low_rank is not None or section.rank is not None:
         graph = read_graph(model)
         chosen = choose_layers(graph, ends=section.all_layers)
         spared = [layer.name for layer in layers_with_kernels(graph) if layer.name not in chosen]
-        model, ranks = factorise(model, energy=section.low_rank, exclude=spared)
+        model, ranks = factorise(model, energy=section.low_rank, rank=section.rank, exclude=spared)
         lines.append(f"lowrank {len(ranks.layers)} layers in two: {_before_and_after(ranks)}")
     return (plan if model is plan.model else dataclasses.replace(plan, model=model, macs=count_macs(model))), lines
 
@@ -208,94 +212,6 @@ def _at_a_higher_rate(plan: Plan) -> Plan:
     optimizer = plan.recipe.optimizer
     optimizer = optimizer.model_copy(update={"learning_rate": optimizer.learning_rate * REBUILT_FACTOR})
     return dataclasses.replace(plan, recipe=plan.recipe.model_copy(update={"optimizer": optimizer}))
-
-
-def _section(**asked: Any) -> CompressionSection:
-    """Check what is asked for as far as it is wrong for every model."""
-    for name in ("filters", "low_rank"):
-        if asked[name] is not None and not 0 < asked[name] < 1:
-            raise UsageError(f"Expected {name} to be a share between 0 and 1, received {asked[name]:g}.")
-    clusters = asked["clusters"]
-    if clusters is not None and (not isinstance(clusters, int) or clusters < 2):
-        raise UsageError(f"Expected at least 2 clusters, received {clusters}. 16 is usual.")
-    if clusters == 2 and asked["prune"] is not None:
-        raise UsageError("Expected at least 3 clusters after pruning, one of which is zero, received 2.")
-    if clusters is not None and asked["quantize"]:
-        # With one step a channel, equal weights of different channels become different integers.
-        asked["per_tensor"] = "all"
-    if asked["per_tensor"] != "none" and not asked["quantize"]:
-        raise UsageError(
-            f"Expected --per-tensor {asked['per_tensor']} with --qat, received it alone. "
-            f"kzoo export has the same option for a file that is quantised after training."
-        )
-    section = CompressionSection(**asked)
-    if not section.methods:
-        raise UsageError(
-            "Expected a method, received none. Choose --filters, --low-rank, --prune, --cluster or --qat, or several "
-            "together; kzoo train --distill teaches a model without making it smaller."
-        )
-    return section
-
-
-def check_parent(parent: Run, section: CompressionSection | None = None) -> None:
-    """Make sure that a run can be compressed.
-
-    Raises:
-        UsageError: It is no classifier, or what is asked would undo what was done to it.
-        RunError: Its training has not ended.
-    """
-    info = parent.info
-    if not info.classifies:
-        raise UsageError(f"Expected a run of a classifier, received {parent.path}, a run of {info.model}: {info.task}.")
-    if info.status != "done":
-        raise RunError(f"Expected a finished run, received {parent.path} (status {info.status}). Finish its training.")
-    done = info.compression
-    if info.sparsity is not None and (section is None or section.prune is None):
-        raise UsageError(
-            f"Expected --prune, too, received {parent.path}, which was trained sparse: without it, its zeros would be "
-            f"lost."
-        )
-    if done is None or section is None:
-        return
-    again = [name for name in ("cluster", "qat") if name in done.methods]
-    if again:
-        raise UsageError(
-            f"Expected a run without {' and '.join(again)}, received {parent.path}: further training would undo it. "
-            f"Ask for all methods at once, on {info.parent}."
-        )
-    if "prune" in done.methods and section.prune is None:
-        raise UsageError(
-            f"Expected --prune, too, received {parent.path}, which is pruned: without it, its zeros would be lost. "
-            f"Ask for all methods at once, on {info.parent}."
-        )
-
-
-def _recipe(parent: Run, section: CompressionSection, overrides: Mapping[str, Any]) -> Recipe:
-    """The parent's recipe as fine-tuning takes it, with the user's values over it."""
-    before = parent.recipe
-    changes: dict[str, Any] = {
-        "transfer": None,
-        "distillation": None,
-        "sparse_training": None,
-        "schedule": {"name": "cosine"},
-        "optimizer.learning_rate": before.optimizer.learning_rate * RATE_FACTOR,
-        "optimizer.ema": None,
-        "optimizer.accumulation": 1,
-        "callbacks.early_stopping": None,
-        "epochs": max(1, math.ceil(before.epochs * _SHARE_OF_EPOCHS)),
-        "precision": "float32",
-        **{key: value for key, value in overrides.items() if value is not None},
-        "compression": section.model_dump(mode="json"),
-    }
-    if changes.get("seed", before.seed) != before.seed:
-        raise UsageError("Expected the run's own seed, received another: it decides what the run has not been shown.")
-    for key in ("optimizer.ema", "optimizer.accumulation", "transfer"):
-        if overrides.get(key) is not None:
-            raise UsageError(f"Expected no {key}, received one: compression trains without it.")
-    recipe = load_recipe(parent.path / RECIPE, overrides=changes)
-    if recipe.distillation is not None and recipe.distillation.features:
-        raise UsageError("Expected no distillation.features, received one: compression learns from answers only.")
-    return recipe
 
 
 def _info(parent: Run, plan: Plan) -> RunInfo:

@@ -19,7 +19,8 @@ from kzoo.run import Run, is_run, next_free
 from kzoo.training.fit import RUNS
 from kzoo.training.reporter import LogReporter, Reporter
 
-from .pipeline import check_parent, compress
+from .pipeline import compress
+from .request import check_parent
 
 RESULTS = "versions.json"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from kzoo.export.compression.settings import PruneSettings
+from kzoo.export.compression.settings import Criterion, PruneSettings
 from kzoo.export.precision import PerTensor
 
 from .section import NotNegative, Positive, Section
@@ -17,8 +17,12 @@ class CompressionSection(Section):
 
     # Share of the multiply–adds that go with whole filters.
     filters: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    # What tells which filters matter. None: the scale of their batch normalisation, where they have one.
+    filters_by: Criterion | None = None
     # Share of the squared singular values that the factors of a kernel keep.
     low_rank: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    # Or share of the full rank.
+    rank: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     prune: PruneSettings | None = None
     # Values that the weights of a kernel share.
     clusters: Annotated[int, Field(ge=2)] | None = None
@@ -34,7 +38,7 @@ class CompressionSection(Section):
         """Short names of what is done, in order."""
         chosen = {
             "filters": self.filters,
-            "lowrank": self.low_rank,
+            "lowrank": self.rank if self.low_rank is None else self.low_rank,
             "prune": self.prune,
             "cluster": self.clusters,
             "qat": self.quantize or None,

@@ -13,6 +13,7 @@ import pytest
 import kzoo
 from kzoo.compression import Budget, search
 from kzoo.export import count_file_kernels
+from kzoo.export.compression import remove_filters
 from kzoo.export.compression.kernels import count_kernels
 from kzoo.export.compression.settings import PruneSettings
 
@@ -145,9 +146,20 @@ def test_filters_are_gone_before_the_rest_is_pruned_and_a_teacher_helps(trained_
         kzoo.train("cnn", resume=True, out=out)
 
 
+@pytest.mark.slow(10)
+def test_filters_go_by_what_is_asked(trained_run, tmp_path):
+    run = kzoo.compress(trained_run, filters=0.3, filters_by="l1", epochs=1, out=tmp_path / "narrow")
+    by_l1, by_scale = (
+        [weight.shape for weight in remove_filters(trained_run.model, macs=0.3, criterion=criterion)[0].weights]
+        for criterion in ("l1", "batch_norm")
+    )
+    assert [weight.shape for weight in run.model.weights] == by_l1 != by_scale
+
+
 @pytest.mark.slow(15)
-def test_factorised_kernels_have_fewer_parameters(trained_run, tmp_path):
-    run = kzoo.compress(trained_run, low_rank=0.85, epochs=3, out=tmp_path / "factors")
+@pytest.mark.parametrize("thin", [{"low_rank": 0.85}, {"rank": 0.7}])
+def test_factorised_kernels_have_fewer_parameters(trained_run, tmp_path, thin):
+    run = kzoo.compress(trained_run, **thin, epochs=3, out=tmp_path / "factors")
     assert run.info.parameters < trained_run.info.parameters and run.info.compression.methods == ("lowrank",)
     assert any(layer.name.endswith("_expand") for layer in run.model.layers)
     assert lost(trained_run, run) <= POINT
@@ -206,13 +218,18 @@ def test_arrays_are_compressed_on_arrays(tmp_path):
     [
         ({}, "Expected a method, received none. Choose --filters"),
         ({"filters": 1.0}, "Expected filters to be a share between 0 and 1"),
+        ({"filters": 0.5, "filters_by": "l3"}, "Expected filters_by to be one of batch_norm, l1, received 'l3'"),
+        ({"prune": 0.5, "filters_by": "l1"}, "Expected --filters-by l1 with --filters"),
+        ({"rank": 1.5}, "Expected rank to be a share between 0 and 1"),
+        ({"rank": 0.5, "low_rank": 0.9}, "Expected one of --low-rank and --rank"),
         ({"prune": 0.5, "distill": ["no/run"]}, "no/run"),
         ({"prune": 1.5}, "Expected a sparsity between 0 and 1"),
         ({"prune": 0.0}, "Expected a sparsity between 0 and 1"),
         ({"cluster": 1}, "Expected at least 2 clusters"),
         ({"cluster": 2, "prune": 0.5}, "Expected at least 3 clusters after pruning"),
         ({"prune": 0.5, "per_tensor": "all"}, "Expected --per-tensor all with --qat"),
-        ({"prune": 0.5, "settings": {"seed": 7}}, "Expected the run's own seed"),
+        ({"prune": 0.5, "settings": {"seed": 7}}, "Expected the run's own seed and data"),
+        ({"prune": 0.5, "settings": {"data.fractions": [0.6, 0.2, 0.2]}}, "Expected the run's own seed and data"),
         ({"prune": 0.5, "settings": {"optimizer.ema": 0.9}}, "Expected no optimizer.ema"),
         ({"prune": 0.5, "settings": {"optimizer.rate": 0.9}}, "unknown key .optimizer.rate."),
     ],
