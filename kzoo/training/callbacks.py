@@ -32,7 +32,9 @@ class BestModel(keras.callbacks.ModelCheckpoint):
 
     def __init__(self, model: keras.Model, file: Path, checkpoints: Path) -> None:
         self.candidate = checkpoints / "candidate.keras"
-        super().__init__(str(self.candidate), monitor="val_accuracy", mode="max", save_best_only=True)
+        # Keras fills in the path with str.format: braces of the user's folder have to stay.
+        path = str(self.candidate).replace("{", "{{").replace("}", "}}")
+        super().__init__(path, monitor="val_accuracy", mode="max", save_best_only=True)
         self.monitor_op = np.greater_equal
         self.saved_model = model
         self.trained_model = model

@@ -161,8 +161,8 @@ def test_without_a_network_the_embedded_data_are_offered(run_kzoo, is_one_line, 
     assert not list(place.iterdir())
 
 
-STRANGE = "my photos; $(touch ran) 'ü\" [bold]"
-CLASSES = ("[bold]x[", "<script>alert(1)<", "$\\frac$", "日本語")
+STRANGE = "my {photos}; $(touch ran) 'ü\" [bold]"
+CLASSES = ("[bold]x[", "{epoch}", "<script>alert(1)<", "$\\frac$", "日本語")
 
 
 @pytest.mark.slow(10)
