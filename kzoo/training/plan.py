@@ -250,7 +250,6 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
         interactions=None if parent is None else parent.interactions,
     )
     check_sections(recipe, record.task, dataset.input)
-    check_lineage(recipe, dataset)
     if record.task == "reconstruction":
         recipe, dataset = keep_normal(recipe, dataset)
     if record.task == "recommendation":
@@ -286,6 +285,7 @@ def make_plan(recipe: Recipe, data: Any = None, start: Start | None = None) -> P
     )
     if record.compares and recipe.class_weights is not None:
         raise RecipeError(f"class_weights: {record.name} knows no classes but compares samples. Leave it out.")
+    check_lineage(recipe, dataset)
     # Names of classes are checked while nothing has been written.
     plan.class_weights()
     return plan
