@@ -275,9 +275,9 @@ def test_smallest_images(name: str) -> None:
     ],
 )
 def test_up_to_64_pixels_the_network_divides_less_than_beyond(
-    name: str, small: tuple[int, int], large: tuple[int, int]
+    without_values: Any, name: str, small: tuple[int, int], large: tuple[int, int]
 ) -> None:
-    with keras.StatelessScope(initialize_variables=False):
+    with without_values():
         models = [zoo.create_model(name, input_shape=(*size, 3), include_top=False) for size in ((64, 80), (65, 96))]
     assert [model.output_shape[1:3] for model in models] == [small, large]
 
@@ -290,8 +290,8 @@ def test_no_class_of_squeezenet_begins_dead_behind_its_last_relu(seed: int) -> N
     assert logits.min() > 0.5 and np.ptp(logits.mean(0)) < 0.5
 
 
-def test_inception_v3_has_its_small_stem_up_to_74_pixels() -> None:
-    with keras.StatelessScope(initialize_variables=False):
+def test_inception_v3_has_its_small_stem_up_to_74_pixels(without_values: Any) -> None:
+    with without_values():
         models = [zoo.inception_v3(input_shape=(side, 80, 3), include_top=False) for side in (74, 75)]
     assert [model.output_shape[1:3] for model in models] == [(17, 19), (1, 1)]
 
