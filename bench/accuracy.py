@@ -76,6 +76,7 @@ TRAININGS = (
     Training("early_exit_resnet", "cifar10", 24, _CIFAR),
     Training("ds_cnn", "fsdd", 60),
     Training("lstm", "fsdd", 60),
+    Training("adaptive_lstm", "fsdd", 40),
     Training("bilstm", "fsdd", 40),
     Training("attention", "fsdd", 60),
     Training("transformer_tiny", "fsdd", 40),
