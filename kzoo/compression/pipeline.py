@@ -66,8 +66,8 @@ def compress(
 ) -> Run:
     """Make a smaller model of a run, fine-tuned on the run's own data.
 
-    The methods are applied in the order of the arguments, each with its own fine-tuning (the first two share one), and
-    each keeps what the ones before it have reached.
+    The methods are applied in the order of the arguments, each with its own fine-tuning (filters and low rank share
+    one), and each keeps what the ones before it have reached.
 
     Args:
         run: A finished run of a classifier.
