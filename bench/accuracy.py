@@ -66,7 +66,6 @@ _CIFAR = {
     "augmentation.shift": 0.125,
     "regularisation.label_smoothing": 0.0,
     "data.fractions": [0.9, 0.05, 0.05],
-    "callbacks.early_stopping": 15,
     "precision": "auto",
 }
 
