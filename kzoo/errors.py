@@ -7,7 +7,7 @@ Every message says what was expected, what was received and what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class KzooError(Exception):
@@ -57,3 +57,9 @@ def nearest(name: str, candidates: Iterable[str], limit: int = 3) -> str:
     if close:
         return f"Did you mean {', '.join(close)}?"
     return f"Known: {', '.join(known)}."
+
+
+def some(names: Sequence[str], limit: int = 5, between: str = ", ") -> str:
+    """Name the first of many for a message, and say how many more there are."""
+    more = [f"and {len(names) - limit} more"] if len(names) > limit else []
+    return between.join([*names[:limit], *more])

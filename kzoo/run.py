@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kzoo.data import InputSpec
+from kzoo.data import Dataset, InputSpec
 from kzoo.errors import RecipeError, RunError
 from kzoo.evaluation.kinds import AnyMetrics, metrics_of
 from kzoo.export.precision import PerTensor
@@ -47,6 +47,21 @@ class DataFacts(BaseModel):
     val: int
     test: int
     skipped: int
+    # Files of validation and test that an earlier split has as well.
+    repeated: int = 0
+
+    @classmethod
+    def of(cls, data: Dataset, source: str) -> DataFacts:
+        """Count what a dataset holds; `source` as the recipe names it."""
+        return cls(
+            source=source,
+            fingerprint=data.fingerprint,
+            train=len(data.train),
+            val=len(data.val),
+            test=len(data.test),
+            skipped=len(data.skipped),
+            repeated=len(data.repeated),
+        )
 
 
 class CompressionFacts(BaseModel):

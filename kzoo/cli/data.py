@@ -73,6 +73,10 @@ def info(source: str, kind: Kind | None, as_json: bool) -> None:
     )
     for skipped in dataset.skipped:
         click.echo(f"  {printable(skipped)}")
+    if dataset.repeated:
+        show_facts([("Repeated", f"{len(dataset.repeated)} of validation and test, also in an earlier split")])
+    for repeated in dataset.repeated:
+        click.echo(f"  {printable(repeated)}")
     splits = content["splits"]
     rows = [(name, *(str(splits[split]["per_class"][name]) for split in splits)) for name in dataset.classes]
     rows.append(("all", *(str(splits[split]["samples"]) for split in splits)))

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from kzoo.errors import DataError
+from kzoo.errors import DataError, some
 
 from .dataset import SPLITS
 from .labels import check_printable, natural_key
@@ -208,5 +208,4 @@ def _check_same_classes(folder: Path, found: Iterable[str], classes: Iterable[st
     if missing or strange:
         differences = [f"{name} is missing" for name in sorted(missing, key=natural_key)]
         differences += [f"{name} is not in train" for name in sorted(strange, key=natural_key)]
-        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
-        raise DataError(f"Expected the classes of train in {folder}. Received: {', '.join(differences[:5])}{more}.")
+        raise DataError(f"Expected the classes of train in {folder}. Received: {some(differences)}.")

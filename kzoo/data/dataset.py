@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kzoo.errors import DataError, UsageError
+from kzoo.errors import DataError, UsageError, some
 
 from .spec import InputSpec
 from .system import fits_memory
@@ -92,7 +92,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled samples in three splits that share none.
+    """Labelled samples in three splits; those that are drawn share none.
 
     Attributes:
         name: Short, for reports.
@@ -104,6 +104,7 @@ class Dataset:
         test: What figures are reported on.
         fingerprint: SHA-256 of the content, the same on every machine; it does not depend on seed or size.
         skipped: Images or sounds that could not be read, each with the reason.
+        repeated: Files of validation and test whose content an earlier split has as well, each with the other's path.
         drawn: The splits that the source did not have: they were drawn from its training samples.
     """
 
@@ -116,6 +117,7 @@ class Dataset:
     test: Split
     fingerprint: str
     skipped: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
 
     @property
@@ -147,6 +149,7 @@ class Dataset:
             "classes": list(self.classes),
             "splits": {name: self._describe_split(name) for name in SPLITS},
             "skipped": list(self.skipped),
+            "repeated": list(self.repeated),
         }
 
     def _describe_split(self, name: str) -> dict[str, Any]:
@@ -213,14 +216,9 @@ def match_classes(dataset: Dataset, model_classes: Sequence[str]) -> Dataset:
     unknown = [name for name in dataset.classes if name not in place]
     if unknown:
         raise DataError(
-            f"{dataset.name} has labels that are not the model's: {_some(unknown)}. The model knows {_some(known)}. "
+            f"{dataset.name} has labels that are not the model's: {some(unknown)}. The model knows {some(known)}. "
             "Use data with the model's classes, or train on this data first."
         )
     places = np.array([place[name] for name in dataset.classes], np.int64)
     train, val, test = (_RelabelledSplit(split, places[split.labels]) for split in map(dataset.split, SPLITS))
     return dataclasses.replace(dataset, classes=known, train=train, val=val, test=test)
-
-
-def _some(names: Sequence[str], limit: int = 10) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kzoo.errors import DataError
+from kzoo.errors import DataError, some
 from kzoo.files import write_text
 
 from .medium import FileRecord, Medium, UnreadableFileError
@@ -131,7 +131,7 @@ def check_readable(root: Path, records: Sequence[FileRecord], medium: Medium, li
     broken = tuple(f"{record.path}: {record.error}" for record in records if record.error)
     if not broken:
         return ()
-    named = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
+    named = some(broken, between="; ")
     if len(broken) > limit * len(records):
         raise DataError(
             f"Expected at most {limit:.0%} unreadable {medium.many} under {root}. "

@@ -190,4 +190,6 @@ def _facts(run: Run, dataset: Dataset) -> list[tuple[str, str]]:
         facts.append(("Sparsity", f"{info.sparsity:.4f} of the kernels trained sparse"))
     if info.data.skipped:
         facts.append(("Unreadable files", f"{info.data.skipped} skipped"))
+    if info.data.repeated:
+        facts.append(("Repeated files", f"{info.data.repeated} of validation and test are in an earlier split as well"))
     return facts

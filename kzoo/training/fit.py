@@ -150,6 +150,8 @@ def describe(plan: Plan) -> list[str]:
         )
     if data.skipped:
         lines.append(f"       {len(data.skipped)} unreadable files skipped, the first: {data.skipped[0]}")
+    if data.repeated:
+        lines.append(f"       {len(data.repeated)} files are in two splits, the first: {data.repeated[0]}")
     if plan.transfer is not None:
         lines.append(f"weights {plan.transfer}")
     if recipe.distillation is not None:

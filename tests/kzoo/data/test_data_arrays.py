@@ -163,7 +163,7 @@ X, Y = pixels(), labels()
         ({"x": X, "y": Y, "classes": ["a", "b", "a"]}, "one twice"),
         ({"x": X, "y": Y, "classes": ["a", "b", "c", "d"]}, "none of 'd'"),
         ({"x": X, "y": Y, "classes": [1, 2, 3]}, "list of strings"),
-        ((X[:7], Y[:7]), r"at least 3 samples of each class.*1 has 2, 2 has 2"),
+        ((X[:7], Y[:7]), r"at least 3 different samples of each class.*1 has 2, 2 has 2"),
         (7, "int"),
         ("no/such/folder", "does not exist"),
         ("nothing.npz", "does not exist"),

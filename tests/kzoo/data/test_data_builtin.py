@@ -48,7 +48,7 @@ def test_digits_at_another_size_for_a_model_of_colour_images():
 
 def test_description_is_json_and_complete():
     description = json.loads(json.dumps(open_dataset("digits").describe()))
-    assert set(description) == {"name", "source", "fingerprint", "input", "classes", "splits", "skipped"}
+    assert set(description) == {"name", "source", "fingerprint", "input", "classes", "splits", "skipped", "repeated"}
     assert sum(split["samples"] for split in description["splits"].values()) == 1797
     assert all(sum(s["per_class"].values()) == s["samples"] for s in description["splits"].values())
     assert description["fingerprint"] == "b43999681acf9b7d6a4594d099d4699a3c884f8e2dfc394cf6774d3d9c3172eb"

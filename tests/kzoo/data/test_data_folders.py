@@ -149,8 +149,8 @@ def test_size_and_channels_are_found(make_folder, tmp_path, picture):
     assert open_dataset(root, default_size=(64, 64)).input.shape == (64, 64, 3)
     with pytest.raises(DataError, match="Say size"):
         open_dataset(root)
-    for file in root.rglob("*.png"):
-        picture(16, 16, mode="L").save(file)
+    for number, file in enumerate(root.rglob("*.png")):
+        picture(16, 16, number, mode="L").save(file)
     assert open_dataset(root).input.shape == (16, 16, 1)
 
 
@@ -165,6 +165,44 @@ def test_mixed_formats_sizes_and_modes_load_together(tmp_path, picture):
     for name in SPLITS:
         split = dataset.split(name)
         assert split.load(np.arange(len(split))).shape == (len(split), 24, 24, 3)
+
+
+def test_copies_of_a_file_are_drawn_into_one_split(make_folder):
+    plain = files_of(open_dataset(root := make_folder({"cat": 20, "dog": 20})), root)
+    for split in SPLITS:
+        for path in plain[split][:3]:
+            (root / path).with_name(f"{Path(path).stem} (copy).png").write_bytes((root / path).read_bytes())
+    dataset = open_dataset(root)
+    # What was drawn before stays where it was, and each copy is beside its original.
+    copies = {split: [f"{path.removesuffix('.png')} (copy).png" for path in plain[split][:3]] for split in SPLITS}
+    assert {split: sorted(paths) for split, paths in files_of(dataset, root).items()} == {
+        split: sorted(plain[split] + copies[split]) for split in SPLITS
+    }
+    assert dataset.repeated == ()
+
+
+def test_a_class_of_nothing_but_copies_is_too_small_to_be_split(make_folder):
+    root = make_folder({"cat": 9, "dog": 1})
+    for number in range(8):
+        (root / "dog" / f"{number} (copy).png").write_bytes((root / "dog" / "000.png").read_bytes())
+    with pytest.raises(DataError, match=r"at least 3 different samples of each class.*dog has 1"):
+        open_dataset(root)
+
+
+def test_files_that_given_splits_share_are_named_and_stay(make_folder, caplog):
+    for under, count in (("train", 10), ("test", 7)):
+        root = make_folder({"cat": count, "dog": count}, under)
+    for number in range(6):
+        seen = (root / "train" / "cat" / f"00{number}.png").read_bytes()
+        (root / "test" / "dog" / f"00{number}.png").write_bytes(seen)
+    with caplog.at_level(logging.WARNING):
+        dataset = open_dataset(root)
+    assert dataset.repeated[0] == "test/dog/000.png = train/cat/000.png"
+    assert dataset.describe()["repeated"] == list(dataset.repeated) and len(dataset.repeated) == 6
+    assert len(dataset.test) == 14
+    assert "6 images of validation and test" in caplog.text and "and 1 more" in caplog.text
+    (root / "test" / "dog" / "000.png").unlink()
+    assert len(open_dataset(root).repeated) == 5
 
 
 @pytest.mark.parametrize(
@@ -218,7 +256,7 @@ def test_folders_that_are_no_dataset(make_folder, tmp_path):
     lacking = make_folder({"cat": 5, "dog": 0}, root=tmp_path / "lacking")
     with pytest.raises(DataError, match=r"Expected images in the class folder .*dog"):
         open_dataset(lacking)
-    with pytest.raises(DataError, match=r"at least 3 samples of each class.*dog has 2"):
+    with pytest.raises(DataError, match=r"at least 3 different samples of each class.*dog has 2"):
         open_dataset(make_folder({"cat": 5, "dog": 2}, root=tmp_path / "few"))
     with pytest.raises(DataError, match="does not exist"):
         open_dataset(tmp_path / "nowhere")
