@@ -60,6 +60,43 @@ class BestModel(keras.callbacks.ModelCheckpoint):
             self.best_epoch = epoch + 1
 
 
+class MeasuredStatistics(keras.callbacks.Callback):
+    """Leave in batch normalisation's moving averages what was measured alone, from the end of the first epoch on.
+
+    They begin at a mean of 0 and a variance of 1, of which a share of `momentum ** steps` is still in them after so
+    many steps. Where variances are small, as behind depthwise convolutions, that is most of the average, and a network
+    that has learned its training images answers at chance. Adam corrects its averages for the same (Kingma and Ba 2014,
+    arXiv 1412.6980, section 3). Averages that were loaded stay as they are.
+
+    Args:
+        steps: Of an epoch.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self._unmeasured: list[keras.layers.BatchNormalization] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        # A run goes on from the end of its first epoch at the earliest.
+        self._unmeasured = [] if epoch else [layer for layer in self.model.layers if _begins_at_no_statistics(layer)]
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        for layer in self._unmeasured:
+            start = layer.momentum**self.steps
+            mean, variance = (ops.convert_to_numpy(value) for value in (layer.moving_mean, layer.moving_variance))
+            layer.moving_mean.assign(mean / (1.0 - start))
+            layer.moving_variance.assign(np.maximum(variance - start, 0.0) / (1.0 - start))
+        self._unmeasured = []
+
+
+def _begins_at_no_statistics(layer: keras.layers.Layer) -> bool:
+    if not (isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and layer.momentum < 1.0):
+        return False
+    mean, variance = (ops.convert_to_numpy(value) for value in (layer.moving_mean, layer.moving_variance))
+    return not mean.any() and bool((variance == 1.0).all())
+
+
 class HistoryLog(keras.callbacks.CSVLogger):
     """`history.csv`: one row an epoch, counted from 1, with the time and rate of the training part.
 

@@ -30,7 +30,7 @@ from kzoo.run import (
 )
 
 from .backend import only_the_backend
-from .callbacks import BestModel, EpochTensorBoard, HistoryLog, Progress, StopAtNan
+from .callbacks import BestModel, EpochTensorBoard, HistoryLog, MeasuredStatistics, Progress, StopAtNan
 from .estimate import settle_precision
 from .feed import EpochOrder, FollowEpoch, PythonFeed, WatchedSplit, make_feed
 from .on_device import Places, train_on_device
@@ -238,7 +238,11 @@ def _callbacks(
 ) -> list[keras.callbacks.Callback]:
     """All callbacks that live as long as the run; the resume point stands last, as it keeps what the others counted."""
     recipe = plan.recipe
-    callbacks: list[keras.callbacks.Callback] = [FollowEpoch(order), StopAtNan(run.path / MODEL, order.batches)]
+    callbacks: list[keras.callbacks.Callback] = [
+        FollowEpoch(order),
+        StopAtNan(run.path / MODEL, order.batches),
+        MeasuredStatistics(order.batches),
+    ]
     if recipe.optimizer.ema is not None:
         # Before the best model is saved, so that it is the average that is saved.
         callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
