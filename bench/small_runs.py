@@ -41,6 +41,7 @@ _OWN: Mapping[str, Mapping[str, Any]] = {
     "resnet18": {"input.size": 16, "epochs": 2},
     "resnet34": {"input.size": 16, "epochs": 2},
     "mobilenet_v2": {"model.arguments.alpha": 0.35},
+    "vit_tiny": {"epochs": 8},
     "squeezenet": {"input.size": 16, "epochs": 8, "optimizer.learning_rate": 0.0003},
     # Their 4,096 hidden units are for 1,000 classes.
     **{name: {"model.arguments.hidden_units": 256} for name in list_models(family="vgg")},
