@@ -61,39 +61,56 @@ class BestModel(keras.callbacks.ModelCheckpoint):
 
 
 class MeasuredStatistics(keras.callbacks.Callback):
-    """Leave in batch normalisation's moving averages what was measured alone, from the end of the first epoch on.
+    """Free batch normalisation's moving averages, at the end of each epoch, of the values that they began with.
 
     They begin at a mean of 0 and a variance of 1, of which a share of `momentum ** steps` is still in them after so
     many steps. Where variances are small, as behind depthwise convolutions, that is most of the average, and a network
-    that has learned its training images answers at chance. Adam corrects its averages for the same (Kingma and Ba 2014,
-    arXiv 1412.6980, section 3). Averages that were loaded stay as they are.
+    that has learned its training images answers at chance. What stays is the average of the batches' own statistics
+    with the weights that the momentum gives them, as Adam corrects its averages (Kingma and Ba 2014, arXiv 1412.6980,
+    section 3). Averages that were loaded are moved as Keras moves them.
 
     Args:
         steps: Of an epoch.
+
+    Attributes:
+        fresh: Names of the layers whose averages began so.
     """
 
     def __init__(self, steps: int) -> None:
         super().__init__()
         self.steps = steps
-        self._unmeasured: list[keras.layers.BatchNormalization] = []
+        self.fresh: list[str] = []
+        self._epoch = 0
+        self._before: dict[str, list[np.ndarray]] = {}
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        # A run goes on from the end of its first epoch at the earliest.
-        self._unmeasured = [] if epoch else [layer for layer in self.model.layers if _begins_at_no_statistics(layer)]
+        if epoch == 0:
+            self.fresh = [layer.name for layer in self.model.layers if _begins_at_no_statistics(layer)]
+        self._epoch = epoch
+        self._before = {name: _statistics(self.model.get_layer(name)) for name in self.fresh}
 
     def on_test_begin(self, logs: Logs = None) -> None:
-        for layer in self._unmeasured:
-            start = layer.momentum**self.steps
-            mean, variance = (ops.convert_to_numpy(value) for value in (layer.moving_mean, layer.moving_variance))
-            layer.moving_mean.assign(mean / (1.0 - start))
-            layer.moving_variance.assign(np.maximum(variance - start, 0.0) / (1.0 - start))
-        self._unmeasured = []
+        for name, before in self._before.items():
+            layer = self.model.get_layer(name)
+            # What the epoch has left of the averages as they were before, and was too much to begin with.
+            share = layer.momentum ** (self.steps * (self._epoch + 1))
+            mean, variance = (
+                (now - share * then) / (1.0 - share) for now, then in zip(_statistics(layer), before, strict=True)
+            )
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(np.maximum(variance, 0.0))
+        self._before = {}
+
+
+def _statistics(layer: keras.layers.BatchNormalization) -> list[np.ndarray]:
+    # Copies: on TensorFlow these may be views of the variables.
+    return [np.array(ops.convert_to_numpy(value)) for value in (layer.moving_mean, layer.moving_variance)]
 
 
 def _begins_at_no_statistics(layer: keras.layers.Layer) -> bool:
     if not (isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and layer.momentum < 1.0):
         return False
-    mean, variance = (ops.convert_to_numpy(value) for value in (layer.moving_mean, layer.moving_variance))
+    mean, variance = _statistics(layer)
     return not mean.any() and bool((variance == 1.0).all())
 
 

@@ -24,6 +24,7 @@ from kzoo.files import atomic_path, write_json, write_text
 # What each callback counts, by class name. None of Keras's callbacks saves its own state.
 COUNTED = {
     "BestModel": ("best", "best_epoch"),
+    "MeasuredStatistics": ("fresh",),
     "EarlyStopping": ("wait", "best", "best_epoch"),
     "ReduceLROnPlateau": ("wait", "best", "cooldown_counter"),
 }
