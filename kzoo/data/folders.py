@@ -91,7 +91,8 @@ def _repeated(root: Path, shares: Mapping[str, LabelledFiles], medium: Medium) -
     for split in SPLITS:
         records = shares[split].records
         repeated += [f"{each.path} = {earlier[each.digest]}" for each in records if each.digest in earlier]
-        earlier.update({each.digest: each.path for each in records if each.digest not in earlier})
+        for each in records:
+            earlier.setdefault(each.digest, each.path)
     if repeated:
         logger.warning(
             "%d %s of validation and test under %s are also in an earlier split, which flatters the figures: %s",
