@@ -190,7 +190,9 @@ def test_one_gradient_step_lowers_the_loss(name: str) -> None:
     before = [weight.numpy().copy() for weight in model.trainable_weights]
     # Eager where that is quicker: see `answers`.
     losses = [loss] * len(model.outputs)
-    model.compile(keras.optimizers.SGD(0.0001), losses, run_eagerly=not grouped(model))
+    # Clipped: the slope of the deepest is so steep at first, of norm 7,112 in resnet152, that a fixed share of it is a
+    # step beyond the valley.
+    model.compile(keras.optimizers.SGD(0.0001, global_clipnorm=10), losses, run_eagerly=not grouped(model))
     labels = [y] * len(model.outputs)
     first, second = (float(np.ravel(model.train_on_batch(taken(model, x), labels))[0]) for _ in range(2))
     assert second < first
@@ -237,12 +239,15 @@ def test_odd_inputs(name: str) -> None:
     }
     shapes = odd[len(small_shape(name))]
     for shape in shapes:
-        model = zoo.create_model(name, input_shape=shape, classes=5)
+        # Before the softmax, which would turn the rounding of large logits into differences, or hide real ones.
+        model = zoo.create_model(name, input_shape=shape, classes=5, classifier_activation=None)
         x = example(shape, batch=3)
         together = answer(model, x)
         assert together.shape == (3, 5)
-        np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
-        np.testing.assert_allclose(answer(model, x[1:2]), together[1:2], atol=1e-5)
+        rounding = 1e-5 * np.abs(together).max()
+        np.testing.assert_allclose(answer(model, x[1:2]), together[1:2], rtol=0, atol=rounding)
+    probabilities = answer(zoo.create_model(name, input_shape=shapes[0], classes=5), example(shapes[0], batch=3))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     one_class = zoo.create_model(name, input_shape=shapes[0], classes=1, classifier_activation="sigmoid")
     probability = answer(one_class, example(shapes[0], batch=1))
     assert probability.shape == (1, 1) and 0 <= probability[0, 0] <= 1
