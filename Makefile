@@ -105,6 +105,7 @@ typecheck: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.training_step
+	$(BIN)/python -m bench.training_profile
 	$(BIN)/python -m bench.training_loop
 	$(BIN)/python -m bench.export_matrix
 	$(BIN)/python -m bench.export_peers

@@ -34,14 +34,14 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "text": {"epochs": 6, "optimizer.learning_rate": 0.005},
 }
 _FOR_ALL: Mapping[str, Any] = {"batch_size": 16, "optimizer.ema": None, "callbacks.early_stopping": None}
-# Where a model needs something else: more steps for its moving averages, or fewer multiply-adds to be quick.
+# Where a model needs something else: more steps for its moving averages, its own rate, or fewer multiply-adds.
 _OWN: Mapping[str, Mapping[str, Any]] = {
     "cnn": {"epochs": 3},
     "resnet8": {"epochs": 6},
     "resnet18": {"input.size": 16, "epochs": 2},
     "resnet34": {"input.size": 16, "epochs": 2},
     "mobilenet_v2": {"model.arguments.alpha": 0.35},
-    "vit_tiny": {"epochs": 8},
+    "vit_tiny": {"input.size": 16, "epochs": 6, "optimizer.learning_rate": 0.0005},
     "squeezenet": {"input.size": 16, "epochs": 8, "optimizer.learning_rate": 0.0003},
     # Their 4,096 hidden units are for 1,000 classes.
     **{name: {"model.arguments.hidden_units": 256} for name in list_models(family="vgg")},

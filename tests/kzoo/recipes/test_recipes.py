@@ -28,6 +28,7 @@ def test_packaged_recipes_fit_the_schema_and_survive_being_written(name, tmp_pat
         ("ds_cnn", "sequence", "digits", "sequence"),
         ("squeezenet", "image", "digits", "squeezenet.digits"),
         ("squeezenet", "image", "photos", "squeezenet.image"),
+        ("vit_tiny", "image", "digits", "vit_tiny.digits"),
     ],
 )
 def test_the_closest_recipe_is_found(model, task, data, expected):
