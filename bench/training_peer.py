@@ -85,6 +85,7 @@ def kzoo_steps(variant: str, name: str) -> tuple[int, Steps]:
         "precision": variant,
         "optimizer.name": "sgd",
         "schedule.name": "constant",
+        "regularisation.dropout": 0.0,
         "batch_size": BATCH,
         **{f"model.arguments.{key}": value for key, value in ZOO_ARGUMENTS.get(name, {}).items()},
     }
