@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bench.accuracy import RUNS as PARENTS
@@ -16,6 +17,7 @@ from bench.accuracy import TRAININGS, measure
 from bench.machine import keep_results, with_earlier
 from kzoo.compression import search
 from kzoo.evaluation.tradeoffs import Version
+from kzoo.export import pack_gzip
 
 RUNS = PARENTS.parent / "compression"
 #: Epochs of fine-tuning for each method, by parent.
@@ -67,6 +69,7 @@ def _row(parent: str, version: Version, dense: Version, versions: tuple[Version,
         "points": round(100 * (version.accuracy - dense.accuracy), 2),
         "bytes": version.size,
         "gzipped": version.gzip_size,
+        "--gzip": len(pack_gzip(Path(version.file).read_bytes())),
         "smaller": f"{plain.gzip_size / version.gzip_size:.2f}×",
         "zeros": f"{100 * version.sparsity:.1f} %",
         "values": version.unique,

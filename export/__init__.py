@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .metadata import add_metadata, classifier_metadata
     from .metadata_reader import AssociatedFile, ModelMetadata, TensorMetadata, read_metadata, read_packed_files
     from .operator_timing import OperatorProfile, OperatorTime, profile_operators
+    from .packing import pack_gzip
     from .portability import CheckReport, Finding, check
     from .precision import IoType, PerTensor, Precision, Quantization
     from .process import Converter
@@ -61,6 +62,7 @@ _HOMES = {
     "count_file_kernels": "file_kernels",
     "count_file_macs": "file_macs",
     "export_model": "exporter",
+    "pack_gzip": "packing",
     "profile_operators": "operator_timing",
     "read_metadata": "metadata_reader",
     "read_packed_files": "metadata_reader",
@@ -102,6 +104,7 @@ __all__ = [
     "count_file_kernels",
     "count_file_macs",
     "export_model",
+    "pack_gzip",
     "profile_operators",
     "read_metadata",
     "read_packed_files",

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kzoo import export
-from kzoo.errors import UsageError, nearest
+from kzoo.errors import ExportError, UsageError, nearest
 from kzoo.export.kits import Platform, check_free, write_kit
 from kzoo.export_samples import CALIBRATION_SAMPLES, samples_of, samples_of_arrays
+from kzoo.files import write_bytes
 from kzoo.ranker import ranker
 from kzoo.source import Source, open_source
 
@@ -61,6 +62,7 @@ def export_model(
     seed: int = 0,
     metadata: bool | None = None,
     layer_report: bool = False,
+    gzip: bool = False,
     overwrite: bool = False,
     timeout: float = 600,
     memory_limit: int | None = None,
@@ -100,7 +102,8 @@ def export_model(
         metadata: Put labels, input normalisation and a description into the file, about 1 KB. Default: yes, but for
             `"tflm"`, where nothing reads them.
         layer_report: Compare the quantised file with a float one layer by layer.
-        overwrite: Replace a file that stands at `path`.
+        gzip: Also write the file gzipped, see `packed_file` and `kzoo.export.pack_gzip`.
+        overwrite: Replace a file that stands at `path`, and what is gzipped beside it.
         timeout: Seconds the conversion may take.
         memory_limit: Bytes of memory the conversion may take. Default: all but a tenth of the machine's.
         converter: The process that converts, started ahead, see `kzoo.export.Converter`. Default: it is started when it
@@ -110,7 +113,8 @@ def export_model(
         What was written and how it was measured.
 
     Raises:
-        ExportError: The model cannot be converted, or the file does not behave like it and is kept as `.rejected`.
+        ExportError: The model cannot be converted, the file does not behave like it and is kept as `.rejected`, or what
+            would be written is there already.
     """
     if not 0 <= max_drop <= 1:
         raise UsageError(f"Expected a drop of 0 to 1, which is 100 points, received {max_drop:g}.")
@@ -125,6 +129,10 @@ def export_model(
     if file.suffix != ".tflite":
         raise UsageError(f"Expected a file name that ends in .tflite, received {file}. Choose another with --out.")
     place = _find_place(target)
+    packed = packed_file(file)
+    stale = packed.is_file()
+    if gzip and packed.exists() and not (overwrite and stale):
+        raise ExportError(f"{packed} exists already. Choose another name, or allow overwriting (--force).")
     if place.kit:
         # Found now and not when the file is done.
         check_free(kit_folder(file, place.kit))
@@ -164,7 +172,14 @@ def export_model(
     )
     if place.kit:
         write_kit(result, place.kit, kit_folder(result.path, place.kit))
+    if gzip or (overwrite and stale):
+        write_bytes(packed, export.pack_gzip(result.path.read_bytes()))
     return result
+
+
+def packed_file(file: Path) -> Path:
+    """Where an exported file lies gzipped: `model.int8.tflite` in `model.int8.tflite.gz`."""
+    return file.with_name(file.name + ".gz")
 
 
 def kit_folder(file: Path, platform: str) -> Path:

@@ -63,6 +63,7 @@ TARGETS = ("litert", "tflite-runtime", "nnapi", "gpu", "tflm", "android", "ios",
     help="Labels, input normalisation and a description in the file, about 1 KB. Default: yes, but for tflm.",
 )
 @click.option("--layer-report", is_flag=True, help="Show layer by layer where the quantised file loses.")
+@click.option("--gzip", is_flag=True, help="Also write FILE.gz, as short as gzip gets it; any gunzip unpacks it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Default: model.QUANTIZE.tflite in the run.")
 @click.option("--force", is_flag=True, help="Replace a file that stands at --out.")
 @click.option(
@@ -98,7 +99,7 @@ def export(
     # Before all else, so that two processes import TensorFlow at the same time and not one after the other.
     with Converter() as converter:
         load_keras()
-        from kzoo.exporting import export_model, kit_folder
+        from kzoo.exporting import export_model, kit_folder, packed_file
 
         result = export_model(
             run,
@@ -119,6 +120,9 @@ def export(
     kit = kit_folder(result.path, target) if target else None
     if kit is not None and kit.is_dir():
         say(f"kit    {printable(str(kit))}: its README says how to build it")
+    if options["gzip"]:
+        packed = packed_file(result.path)
+        say(f"gzip   {printable(str(packed))}: {packed.stat().st_size:,} bytes")
     if result.layers is not None:
         for line in _layer_report(result.layers):
             say(line)

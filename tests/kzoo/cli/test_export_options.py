@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -88,6 +89,20 @@ def test_logits_are_told_and_evaluate_like_probabilities(export, invoke):
     assert json.loads(invoke("evaluate", "m.tflite", "--json").stdout)["accuracy"] == pytest.approx(
         logits["accuracy"], abs=0.01
     )
+
+
+def test_a_file_is_gzipped_beside_itself(export, invoke, fails, trained_run):
+    lines = export("--gzip").stderr.splitlines()
+    packed = Path("m.tflite.gz").read_bytes()
+    assert gzip.decompress(packed) == Path("m.tflite").read_bytes()
+    assert len(packed) <= LiteModel("m.tflite").gzip_size
+    assert f"gzip   m.tflite.gz: {len(packed):,} bytes" in lines
+    Path("m.tflite").rename("other.tflite")
+    Path("m.tflite.json").unlink()
+    fails("export", trained_run.path, "--out", "m.tflite", "--gzip", words=["m.tflite.gz exists already", "--force"])
+    # What lies gzipped is never of another file than the one beside it.
+    export("--force", quantize="fp16")
+    assert gzip.decompress(Path("m.tflite.gz").read_bytes()) == Path("m.tflite").read_bytes()
 
 
 def test_a_kit_lies_beside_its_file_and_runs(export, digits_picture):
