@@ -16,7 +16,10 @@ def kernels(sparsity: float) -> bytes:
     return weights.clip(-127, 127).astype("int8").tobytes()
 
 
-@pytest.mark.parametrize("content", [b"", b"kzoo" * 1000, kernels(0.0), kernels(0.5), kernels(0.0)[:9000] + kernels(0.9)[:9000]], ids=len)
+CONTENTS = [b"", b"kzoo" * 1000, kernels(0.0), kernels(0.5), kernels(0.0)[:9000] + kernels(0.9)[:9000]]
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=len)
 def test_what_is_packed_unpacks_and_is_no_longer_than_with_gzip(content: bytes) -> None:
     packed = pack_gzip(content)
     assert gzip.decompress(packed) == content
