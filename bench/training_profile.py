@@ -31,7 +31,7 @@ KINDS = {
     "convolutions, gradients": r"Conv\w*Backprop|convolution_backward",
     "convolutions": r"(?i)conv",
     "batch normalisation": r"(?i)batch_?norm",
-    "recurrent kernel, gradients": r"LSTMGrad|rnn_layer_backward",
+    "recurrent kernel, gradients": r"LSTM\w*Grad|rnn_layer_backward",
     "recurrent kernel": r"LSTM|rnn_layer",
     "matrix products": r"(?i)matmul|einsum|::(add|b)?mm$",
     "copies, casts": r"(?i)cast|cop(y|ies)|transpose|concat|::cat|split|slice|pack|unbind|stack|fill|zero|reorder",
