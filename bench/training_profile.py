@@ -23,9 +23,10 @@ from typing import Any
 from bench.machine import RESULTS, keep_results, with_earlier
 from bench.training_models import NAMES
 from bench.training_peer import FRAMEWORKS, Steps
+from bench.training_step import Contender, contenders
 
 STEPS = 20
-LABELS = {"kzoo": "kzoo", "tf_keras": "tf_keras", "torch": "PyTorch"}
+PROFILED = ("kzoo", "tf_keras", "torch")
 #: The first pattern that is found in an operator's type, TensorFlow's or PyTorch's, decides.
 KINDS = {
     "convolutions, gradients": r"Conv\w*Backprop|convolution_backward",
@@ -39,19 +40,14 @@ KINDS = {
 }
 
 
-def fastest(model: str) -> list[tuple[str, str]]:
-    """Framework and variant of each, by the kept results of `bench.training_step`."""
+def fastest(model: str) -> list[Contender]:
+    """The fastest contender of each framework, by the kept results of `bench.training_step`."""
     rows = json.loads((RESULTS / "training_step.json").read_text())["rows"]
-    found = []
-    for framework, label in LABELS.items():
-        rates = {
-            row["contender"].removeprefix(f"{label}, "): row["samples/s"]
-            for row in rows
-            if row["model"] == model and row["contender"].startswith(f"{label}, ")
-        }
-        variant = max(rates, key=lambda each: rates[each])
-        found.append((framework, variant.replace("bfloat16", "mixed_bfloat16")))
-    return found
+    rates = {row["contender"]: row["samples/s"] for row in rows if row["model"] == model}
+    return [
+        max((each for each in contenders(model) if each.framework == framework), key=lambda each: rates[each.title])
+        for framework in PROFILED
+    ]
 
 
 def by_kind(times: Mapping[str, float]) -> dict[str, float]:
@@ -104,12 +100,12 @@ def rows_of(model: str) -> list[dict[str, Any]]:
     """Rows of one model's table."""
     chosen = fastest(model)
     found: dict[str, dict[str, float]] = {}
-    for framework, variant in chosen:
-        command = [sys.executable, "-m", "bench.training_profile", "--one", framework, variant, model]
+    for each in chosen:
+        command = [sys.executable, "-m", "bench.training_profile", "--one", each.framework, each.variant, model]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
-        found[LABELS[framework]] = json.loads(done.stdout.splitlines()[-1])
-    variants = {LABELS[framework]: variant.removeprefix("mixed_") for framework, variant in chosen}
+        found[each.label] = json.loads(done.stdout.splitlines()[-1])
+    variants = {each.label: each.variant.removeprefix("mixed_") for each in chosen}
     rows = [{"model": model, "ms of a step": "computed in", **variants}]
     for kind in ("step", *KINDS):
         if any(times.get(kind) for times in found.values()):

@@ -91,7 +91,7 @@ def test_logits_are_told_and_evaluate_like_probabilities(export, invoke):
     )
 
 
-def test_a_file_is_gzipped_beside_itself(export, invoke, fails, trained_run):
+def test_a_file_is_gzipped_beside_itself(export, fails, trained_run):
     lines = export("--gzip").stderr.splitlines()
     packed = Path("m.tflite.gz").read_bytes()
     assert gzip.decompress(packed) == Path("m.tflite").read_bytes()
