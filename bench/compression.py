@@ -21,7 +21,7 @@ from kzoo.export import pack_gzip
 
 RUNS = PARENTS.parent / "compression"
 #: Epochs of fine-tuning for each method, by parent.
-EPOCHS = {"resnet8.cifar10": 2, "mobilenet_v2.cifar10": 1, "ds_cnn.fsdd": 8, "lstm.fsdd": 8, "bilstm.fsdd": 8}
+EPOCHS = {"resnet8.cifar10": 6, "mobilenet_v2.cifar10": 1, "ds_cnn.fsdd": 8, "lstm.fsdd": 8, "bilstm.fsdd": 8}
 _CONVOLUTIONAL = (
     "dense",
     "prune50",
@@ -32,13 +32,13 @@ _CONVOLUTIONAL = (
     "qat",
     "qat-per-tensor",
     "prune50-qat",
-    "prune50-qat-per-tensor",
+    "prune50-cluster64-qat",
     "cluster16-qat",
     "prune50-cluster16-qat",
     "filters50-qat",
 )
 #: What has lost half of its filters has more to learn again.
-_FILTER_EPOCHS = {"filters50": 24, "filters50-qat": 8}
+_FILTER_EPOCHS = {"filters50": 40, "filters50-qat": 12}
 _RECURRENT = ("dense", "prune50", "cluster16", "int8")
 
 

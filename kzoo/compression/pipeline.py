@@ -27,6 +27,7 @@ from kzoo.files import atomic_path
 from kzoo.macs import count_macs
 from kzoo.recipes.smaller import CompressionSection
 from kzoo.run import HISTORY, MODEL, CompressionFacts, Run, RunInfo, check_free, create_run, next_free
+from kzoo.training.estimate import settle_precision
 from kzoo.training.fit import RUNS, fit_run, recorded_end
 from kzoo.training.plan import Plan, Start, check_space, make_plan
 from kzoo.training.reporter import LogReporter, Reporter
@@ -91,7 +92,7 @@ def compress(
         batch_size: Default: the run's.
         settings: Any other value of the fine-tuning's recipe by dotted key. Default: the run's own recipe with a tenth
             of its learning rate (half of it for `filters` and `low_rank`), falling along a cosine. In place of `sgd`,
-            clustering and training for integers take Adam at a hundredth of that.
+            clustering and training for integers take Adam at a hundredth of that. Without `filters` it is in float32.
         out: The new run's directory. Default: `runs/MODEL.DATASET-METHODS-N`.
         force: Replace a run that stands at `out`.
         reporter: Where progress goes. Default: INFO records of the logger `kzoo`.
@@ -138,6 +139,7 @@ def compress(
     check_space(plan, path)
     plan, lines = _rebuilt(plan, section)
     _check_layers(plan.model, section)
+    plan = settle_precision(plan, reporter)
     made = create_run(path, _info(parent, plan), plan.recipe, force=force)
     with recorded_end(made):
         reporter.line(

@@ -103,6 +103,13 @@ def fine_tuning_recipe(parent: Run, section: CompressionSection, overrides: Mapp
         UsageError: Values that would change what the parent has learned from, or that compression does without.
     """
     before = parent.recipe
+    # TF-MOT trains in float32, and factors have no namesakes whose precision they could take.
+    by_keras = section.filters is not None and section.low_rank is None and section.rank is None
+    if not by_keras and overrides.get("precision") not in (None, "float32"):
+        raise UsageError(
+            f"Expected precision float32 without --filters, received {overrides['precision']}: that is what TF-MOT and "
+            f"kernels in two train in."
+        )
     changes: dict[str, Any] = {
         "transfer": None,
         "distillation": None,
@@ -113,7 +120,7 @@ def fine_tuning_recipe(parent: Run, section: CompressionSection, overrides: Mapp
         "optimizer.accumulation": 1,
         "callbacks.early_stopping": None,
         "epochs": max(1, math.ceil(before.epochs * _SHARE_OF_EPOCHS)),
-        "precision": "float32",
+        "precision": before.precision if by_keras else "float32",
         **{key: value for key, value in overrides.items() if value is not None},
         "compression": section.model_dump(mode="json"),
     }

@@ -86,13 +86,15 @@ def training_copy(model: keras.Model, template: keras.Model | None = None) -> ke
 
     Args:
         model: A functional model of stock layers; its weights are taken over.
-        template: The same model built under another dtype policy, which the copy is to have.
+        template: A model with layers of the same names, maybe of other widths, built under another dtype policy: the
+            copy's layers have the policies of their namesakes.
 
     Returns:
         A model of the same structure and weights. On TensorFlow its batch normalisations, 1×1 convolutions and
         LSTMs are replaced by faster ones; other backends compile the stock ones as well as these.
     """
-    copy = keras.models.clone_model(model if template is None else template, clone_function=_copy_layer)
+    namesakes = {} if template is None else {layer.name: layer for layer in template.layers}
+    copy = keras.models.clone_model(model, clone_function=lambda layer: _copy_layer(layer, namesakes.get(layer.name)))
     copy.set_weights(model.get_weights())
     for layer in copy.layers:
         if isinstance(layer, keras.layers.Normalization):
@@ -101,15 +103,26 @@ def training_copy(model: keras.Model, template: keras.Model | None = None) -> ke
     return copy
 
 
-def _copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+def _copy_layer(layer: keras.layers.Layer, namesake: keras.layers.Layer | None = None) -> keras.layers.Layer:
     faster = _faster_layers() if keras.backend.backend() == "tensorflow" else {}
+    if namesake is not None and isinstance(layer, keras.Model):
+        # Its layers may differ in their policies; one with other widths would have been unrolled.
+        layer = namesake
     config = layer.get_config()
+    if namesake is not None and namesake is not layer:
+        config = _with_policy(config, namesake.get_config()["dtype"])
     if type(layer) is keras.layers.Bidirectional:
         for direction in ("layer", "backward_layer"):
             inner = _copy_layer(keras.saving.deserialize_keras_object(config[direction]))
             config[direction] = keras.saving.serialize_keras_object(inner)
     # By the exact type: a subclass may compute something else.
     return faster.get(type(layer), type(layer)).from_config(config)
+
+
+def _with_policy(config: dict[str, Any], policy: Any) -> dict[str, Any]:
+    """A layer's configuration under another dtype policy, and with it those of the layers that it wraps."""
+    nested = {key: _with_policy(value, policy) for key, value in config.items() if isinstance(value, dict)}
+    return {**config, **nested, **({"dtype": policy} if "dtype" in config else {})}
 
 
 def _faster_layers() -> dict[type[keras.layers.Layer], type[keras.layers.Layer]]:

@@ -148,8 +148,12 @@ def test_filters_are_gone_before_the_rest_is_pruned_and_a_teacher_helps(trained_
 
 
 @pytest.mark.slow(10)
-def test_filters_go_by_what_is_asked(trained_run, tmp_path):
-    run = kzoo.compress(trained_run, filters=0.3, filters_by="l1", epochs=1, out=tmp_path / "narrow")
+def test_filters_go_by_what_is_asked_and_the_rest_trains_in_the_precision_that_is_asked(trained_run, tmp_path):
+    settings = {"precision": "mixed_bfloat16"}
+    asked = {"filters": 0.3, "filters_by": "l1", "epochs": 1, "settings": settings}
+    run = kzoo.compress(trained_run, **asked, out=tmp_path / "narrow")
+    assert run.recipe.precision == "mixed_bfloat16"
+    assert {weight.dtype for weight in run.model.weights} == {"float32"}
     by_l1, by_scale = (
         [weight.shape for weight in remove_filters(trained_run.model, macs=0.3, criterion=criterion)[0].weights]
         for criterion in ("l1", "batch_norm")
@@ -233,6 +237,8 @@ def test_arrays_are_compressed_on_arrays(tmp_path):
         ({"prune": 0.5, "settings": {"data.fractions": [0.6, 0.2, 0.2]}}, "Expected the run's own seed and data"),
         ({"prune": 0.5, "settings": {"optimizer.ema": 0.9}}, "Expected no optimizer.ema"),
         ({"prune": 0.5, "settings": {"optimizer.rate": 0.9}}, "unknown key .optimizer.rate."),
+        ({"prune": 0.5, "settings": {"precision": "auto"}}, "Expected precision float32 without --filters"),
+        ({"filters": 0.3, "rank": 0.5, "settings": {"precision": "auto"}}, "Expected precision float32 without"),
     ],
 )
 def test_what_cannot_be_asked_costs_nothing(trained_run, tmp_path, asked, message):

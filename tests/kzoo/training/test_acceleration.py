@@ -167,6 +167,23 @@ def test_mixed_precision_is_in_the_copy_alone(precision):
     assert 0 < np.abs(half - full).max() < 0.03
 
 
+def test_a_narrower_model_and_what_it_wraps_have_the_policies_of_the_one_its_factory_makes():
+    def built(units, policy):
+        inputs = keras.Input((6, 3))
+        x = layers.Bidirectional(layers.LSTM(units, dtype=policy), dtype=policy, name="both")(inputs)
+        x = layers.Dense(units, dtype=policy, name="hidden")(x)
+        return keras.Model(inputs, layers.Dense(2, dtype="float32", name="answers")(x))
+
+    narrow = built(3, "float32")
+    copy = training_copy(narrow, built(5, "mixed_bfloat16"))
+    both, hidden, answers = copy.layers[1:]
+    computed = [layer.compute_dtype for layer in (both, both.forward_layer, both.backward_layer, hidden, answers)]
+    assert computed == ["bfloat16"] * 4 + ["float32"]
+    assert isinstance(both.forward_layer, FastLSTM)
+    for ours, theirs in zip(copy.get_weights(), narrow.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 class Noted(LogReporter):
     """Keeps the lines."""
 
