@@ -2,7 +2,8 @@
 
 The parents are trainings of `bench.accuracy`. Each version is `kzoo compress`, then `kzoo export` with its gate open,
 and is measured on its exported file: accuracy on the test split, bytes, zeros and values counted in the file, time side
-by side with the float file. Runs lie under `runs/compression`; what is done there is measured only.
+by side with the float file. Runs lie under `runs/compression`; what is done there is measured only. Rows of other
+methods stay as they were if the parent's training has repeated its accuracy to the last digit.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import Any
 
 from bench.accuracy import RUNS as PARENTS
 from bench.accuracy import TRAININGS, measure
-from bench.machine import keep_results, with_earlier
+from bench.machine import earlier_rows, keep_results, with_earlier
 from kzoo.compression import search
+from kzoo.compression.search import METHODS
 from kzoo.evaluation.tradeoffs import Version
 from kzoo.export import pack_gzip
+from kzoo.run import Run
 
 RUNS = PARENTS.parent / "compression"
 #: Epochs of fine-tuning for each method, by parent.
@@ -64,6 +67,7 @@ def _row(parent: str, version: Version, dense: Version, versions: tuple[Version,
         "model": parent,
         "version": version.name,
         "file": version.quantize,
+        "epochs": Run(version.run).recipe.epochs if version.minutes else 0,
         "test": round(version.accuracy, 4),
         "95 % interval": f"{low:.4f} to {high:.4f}",
         "points": round(100 * (version.accuracy - dense.accuracy), 2),
@@ -79,6 +83,17 @@ def _row(parent: str, version: Version, dense: Version, versions: tuple[Version,
     }
 
 
+def _with_earlier(parent: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows among those of before, versions in the order of `METHODS`."""
+    dense = [row for row in earlier_rows("compression") if (row["model"], row["version"]) == (parent, "dense")]
+    repeated = [row["test"] for row in dense] == [rows[0]["test"]]
+    key = ("model", "version") if repeated else ("model",)
+    places = {model: place for place, model in enumerate(EPOCHS)}
+    order = list(METHODS)
+    kept = [row for row in with_earlier("compression", rows, list(EPOCHS), key) if row["version"] in order]
+    return sorted(kept, key=lambda row: (places[row["model"]], order.index(row["version"])))
+
+
 def main() -> None:
     """Measure what was asked for and keep the table after each parent."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -89,7 +104,7 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     for name in EPOCHS:
         if not chosen.names or name in chosen.names:
-            rows = with_earlier("compression", rows_of(name, chosen.methods), list(EPOCHS))
+            rows = _with_earlier(name, rows_of(name, chosen.methods))
             print(keep_results("compression", "python -m bench.compression", rows), flush=True)
 
 

@@ -41,11 +41,24 @@ def keep_results(name: str, command: str, rows: list[dict[str, Any]]) -> str:
     return text
 
 
-def with_earlier(name: str, rows: Sequence[dict[str, Any]], order: Sequence[str]) -> list[dict[str, Any]]:
-    """These rows and those of other models that the same machine and versions gave before, by the models' order."""
+def with_earlier(
+    name: str, rows: Sequence[dict[str, Any]], order: Sequence[str], key: Sequence[str] = ("model",)
+) -> list[dict[str, Any]]:
+    """These rows and others that the same machine and versions gave before, by the models' order.
+
+    Args:
+        name: Of the results.
+        rows: As they are measured now.
+        order: The models.
+        key: Columns that tell rows apart: one that was measured before stays if none of its key is among `rows`.
+    """
+    measured = {tuple(row[column] for column in key) for row in rows}
+    others = [row for row in earlier_rows(name) if tuple(row[column] for column in key) not in measured]
+    return [row for model in order for row in [*rows, *others] if row["model"] == model]
+
+
+def earlier_rows(name: str) -> list[dict[str, Any]]:
+    """What the same machine and versions gave before."""
     file = RESULTS / f"{name}.json"
     earlier = json.loads(file.read_text()) if file.is_file() else {"machine": None}
-    measured = {row["model"] for row in rows}
-    others = earlier["rows"] if earlier["machine"] == describe_machine() else []
-    whole = [*rows, *(row for row in others if row["model"] not in measured)]
-    return [row for model in order for row in whole if row["model"] == model]
+    return earlier["rows"] if earlier["machine"] == describe_machine() else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 from pathlib import Path
@@ -11,6 +12,8 @@ import keras
 import numpy as np
 
 from kzoo.errors import ExportError, KzooError
+from kzoo.export.compression.batch_norm import fold_batch_norm
+from kzoo.export.compression.equalisation import equalise
 
 from ._convert import convert
 from .bridge import build_bridge, check_bridge
@@ -50,9 +53,17 @@ def _answer(
     folded = fold_input_scaling(graph, scalars_only=wanted.needs_calibration)
     # The loop of a GRU neither survives full-integer quantisation, where the calibrator ends the process
     # (https://github.com/tensorflow/tensorflow/issues/75140), nor gets its weights quantised in any other way.
-    bridged = build_bridge(graph, unroll=wanted.quantize != "fp32", integers=wanted.needs_calibration)
+    rebuilt = functools.partial(
+        build_bridge, graph, unroll=wanted.quantize != "fp32", integers=wanted.needs_calibration
+    )
+    bridged = rebuilt()
     samples = _load(folder, "sample", inputs, graph)
     difference = check_bridge(model, graph, bridged, _with_random(samples))
+    # What was trained for integers has its ranges and was equalised before; what is kept in float may be named after a
+    # normalisation.
+    if wanted.per_tensor == "all" and not ranges and not wanted.keep_float:
+        equalise(graph, fold_batch_norm(graph))
+        bridged = rebuilt()
     now("converting the model")
     calibration = _load(folder, "calibration", inputs, graph) if wanted.needs_calibration else {}
     content, input_names, output_names = convert(bridged, graph, wanted, calibration, ranges)

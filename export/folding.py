@@ -118,7 +118,7 @@ def _fold_from(graph: Graph, start: Value, scalars_only: bool) -> list[str]:
         if scaling is not None:
             affine = scaling if affine is None else affine.then(scaling)
             scalings.append(number)
-        elif affine is None or (not affine.is_scalar and (scalars_only or _shares_values(call.layer))):
+        elif affine is None or (not affine.is_scalar and (scalars_only or shares_values(call.layer))):
             return []
         elif _fold_into(graph, call, affine):
             break
@@ -128,7 +128,7 @@ def _fold_from(graph: Graph, start: Value, scalars_only: bool) -> list[str]:
     return [remove_call(graph, number) for number in scalings]
 
 
-def _shares_values(layer: GraphLayer) -> bool:
+def shares_values(layer: GraphLayer) -> bool:
     """Whether the kernel was clustered: with a scale for each channel it would have as many values for each."""
     kernel = layer.weights[0] if layer.weights else np.empty(0)
     return 0 < np.unique(kernel).size <= min(_MOST_CLUSTERS, kernel.size // 4)

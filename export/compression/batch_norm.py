@@ -16,6 +16,8 @@ from kzoo.export.graph import Graph, GraphLayer, Value, remove_call
 from .coverage import DEPTHWISE
 
 _CONVOLUTIONS = frozenset({"Conv1D", "Conv2D", "Conv3D", "Dense"})
+#: Of a normal distribution hardly anything lies further from the mean.
+_DEVIATIONS = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,17 @@ class FoldedNormalization:
     layer: GraphLayer
     normalization: GraphLayer
     had_bias: bool
+
+    def reach(self) -> np.ndarray | None:
+        """What a channel hardly exceeds, six deviations above its mean; None where `unfolded` set the statistics."""
+        config = self.normalization.config
+        variance = self.normalization.weights[-1]
+        if np.all(variance == np.float32(1.0 - config["epsilon"])):
+            return None
+        offset = self.normalization.weights[int(config.get("scale", True))] if config.get("center", True) else 0.0
+        scale = self.normalization.weights[0] if config.get("scale", True) else 1.0
+        reach: np.ndarray = np.maximum(offset + _DEVIATIONS * np.abs(scale) * np.ones_like(variance), 0.0)
+        return reach
 
     def unfolded(self, kernel: np.ndarray, bias: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Give the weights of both layers, by name, from those of the folded one."""

@@ -12,6 +12,7 @@ from kzoo.export.bridge import build_bridge, return_weights
 from kzoo.export.compression.batch_norm import FoldedNormalization, fold_batch_norm
 from kzoo.export.compression.clustering import Clusterer
 from kzoo.export.compression.coverage import Coverage, cover
+from kzoo.export.compression.equalisation import equalise
 from kzoo.export.compression.kernels import choose_layers
 from kzoo.export.compression.pruning import Pruner, layers_for_xnnpack
 from kzoo.export.compression.quantization import QuantizationTrainer
@@ -84,8 +85,9 @@ def _cluster(
 ) -> None:
     assert section.clusters is not None
     graph = read_graph(model)
-    # A file holds folded kernels: it is those that are to have few values.
+    # A file holds folded kernels: it is those that are to have few values, for channels of like ranges.
     folded = fold_batch_norm(graph)
+    equalise(graph, folded)
     wrapping = Clusterer(section.clusters, choose_layers(graph, ends=True), keep_zeros=bool(outcome.targets))
     bridged = build_bridge(graph, batch_size=None, wrap=wrapping)
     outcome.clustered = wrapping.clustered
@@ -98,6 +100,8 @@ def _quantize(
 ) -> None:
     graph = read_graph(model)
     folded = fold_batch_norm(graph)
+    if section.per_tensor == "all" and not outcome.clustered:  # equalised already, with values that are shared now
+        equalise(graph, folded)
     coverage = cover(graph, section.per_tensor)
     for line in describe_coverage(coverage):
         reporter.line(line)
