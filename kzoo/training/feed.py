@@ -162,7 +162,12 @@ def _tf_feed(
         return tf.data.Dataset.range(order.batches).map(batch, num_parallel_calls=calls, deterministic=True)
 
     feed = tf.data.Dataset.range(1).flat_map(epoch)
-    return feed.apply(tf.data.experimental.assert_cardinality(order.batches)).prefetch(2)
+    feed = feed.apply(tf.data.experimental.assert_cardinality(order.batches)).prefetch(2)
+    options = tf.data.Options()
+    # Nothing is left to tune here, and the thread that would do it now and then misses that an epoch has ended: its end
+    # waits until it wakes by itself, which takes up to as long as the epoch did.
+    options.autotune.enabled = False
+    return feed.with_options(options)
 
 
 class PythonFeed(keras.utils.PyDataset):
