@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.machine import keep_results, with_earlier
+from bench.machine import describe_machine, keep_results, with_earlier
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "accuracy"
@@ -140,6 +140,7 @@ def measure(training: Training) -> dict[str, Any]:
         "model": training.name,
         "parameters": info["parameters"],
         "epochs": info["epochs"],
+        "processor": describe_machine()["processor"],
         "minutes": round(info["seconds"] / 60, 1),
         "validation": round(info["metrics"]["val"]["accuracy"], 4),
         "test": round(metrics["accuracy"], 4),

@@ -2,8 +2,9 @@
 
 The parents are trainings of `bench.accuracy`. Each version is `kzoo compress`, then `kzoo export` with its gate open,
 and is measured on its exported file: accuracy on the test split, bytes, zeros and values counted in the file, time side
-by side with the float file. Runs lie under `runs/compression`; what is done there is measured only. Rows of other
-methods stay as they were if the parent's training has repeated its accuracy to the last digit.
+by side with the float file. What has lost half of its filters learns for longer, and from the parent's answers as well.
+Runs lie under `runs/compression`; what is done there is measured only. Rows of other methods stay as they were if the
+parent's training has repeated its accuracy to the last digit, on the same processor.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from bench.accuracy import RUNS as PARENTS
 from bench.accuracy import TRAININGS, measure
-from bench.machine import earlier_rows, keep_results, with_earlier
+from bench.machine import describe_machine, earlier_rows, keep_results, with_earlier
 from kzoo.compression import search
 from kzoo.compression.search import METHODS
 from kzoo.evaluation.tradeoffs import Version
@@ -40,7 +41,7 @@ _CONVOLUTIONAL = (
     "prune50-cluster16-qat",
     "filters50-qat",
 )
-#: What has lost half of its filters has more to learn again.
+#: Of those that have the parent as a teacher.
 _FILTER_EPOCHS = {"filters50": 40, "filters50-qat": 12}
 _RECURRENT = ("dense", "prune50", "cluster16", "int8")
 
@@ -53,7 +54,7 @@ def rows_of(name: str, methods: Sequence[str] | None = None) -> list[dict[str, A
     chosen = {"split": "test", "out": RUNS / name}
     for method, epochs in _FILTER_EPOCHS.items():
         if method in methods:
-            search(PARENTS / name, methods=[method], epochs=epochs, **chosen)
+            search(PARENTS / name, methods=[method], epochs=epochs, distill=[PARENTS / name], **chosen)
     found = search(PARENTS / name, methods=methods, epochs=EPOCHS[name], **chosen)
     dense = found.versions[0]
     return [_row(name, version, dense, found.versions) for version in found.versions]
@@ -63,11 +64,13 @@ def _row(parent: str, version: Version, dense: Version, versions: tuple[Version,
     # A float file beside the float file, an int8 file beside the int8 file.
     plain = next(each for each in versions if each.quantize == version.quantize)
     low, high = version.interval
+    tuned = Run(version.run).recipe if version.minutes else None
     return {
         "model": parent,
         "version": version.name,
         "file": version.quantize,
-        "epochs": Run(version.run).recipe.epochs if version.minutes else 0,
+        "epochs": tuned.epochs if tuned else 0,
+        "teacher": "parent" if tuned and tuned.distillation else "",
         "test": round(version.accuracy, 4),
         "95 % interval": f"{low:.4f} to {high:.4f}",
         "points": round(100 * (version.accuracy - dense.accuracy), 2),
@@ -78,6 +81,7 @@ def _row(parent: str, version: Version, dense: Version, versions: tuple[Version,
         "zeros": f"{100 * version.sparsity:.1f} %",
         "values": version.unique,
         "million MACs": round(version.macs / 1e6, 2),
+        "processor": describe_machine()["processor"],
         "time": f"{version.latency_ratio:.2f}×",
         "minutes": round(version.minutes, 1),
     }
@@ -86,7 +90,7 @@ def _row(parent: str, version: Version, dense: Version, versions: tuple[Version,
 def _with_earlier(parent: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """These rows among those of before, versions in the order of `METHODS`."""
     dense = [row for row in earlier_rows("compression") if (row["model"], row["version"]) == (parent, "dense")]
-    repeated = [row["test"] for row in dense] == [rows[0]["test"]]
+    repeated = [(row["test"], row["processor"]) for row in dense] == [(rows[0]["test"], rows[0]["processor"])]
     key = ("model", "version") if repeated else ("model",)
     places = {model: place for place, model in enumerate(EPOCHS)}
     order = list(METHODS)

@@ -28,7 +28,10 @@ def describe_machine() -> dict[str, Any]:
 
 
 def keep_results(name: str, command: str, rows: list[dict[str, Any]]) -> str:
-    """Write the rows as JSON and as a Markdown table; gives the table back."""
+    """Write the rows as JSON and as a Markdown table; gives the table back.
+
+    Rows may name their `processor` themselves, see `earlier_rows`; the heading does not then.
+    """
     RESULTS.mkdir(exist_ok=True)
     machine = describe_machine()
     write_json(RESULTS / f"{name}.json", {"command": command, "machine": machine, "rows": rows})
@@ -36,7 +39,8 @@ def keep_results(name: str, command: str, rows: list[dict[str, Any]]) -> str:
     table = [columns, ["---"] * len(columns), *([str(row[column]) for column in columns] for row in rows)]
     text = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
     versions = json.dumps(machine["versions"])
-    heading = f"`{command}` on {machine['cores']} cores of {machine['processor']}; versions: {versions}\n"
+    processor = "" if "processor" in columns else f" of {machine['processor']}"
+    heading = f"`{command}` on {machine['cores']} cores{processor}; versions: {versions}\n"
     write_text(RESULTS / f"{name}.md", f"{heading}\n{text}\n")
     return text
 
@@ -44,7 +48,7 @@ def keep_results(name: str, command: str, rows: list[dict[str, Any]]) -> str:
 def with_earlier(
     name: str, rows: Sequence[dict[str, Any]], order: Sequence[str], key: Sequence[str] = ("model",)
 ) -> list[dict[str, Any]]:
-    """These rows and others that the same machine and versions gave before, by the models' order.
+    """These rows and others out of `earlier_rows`, by the models' order.
 
     Args:
         name: Of the results.
@@ -58,7 +62,16 @@ def with_earlier(
 
 
 def earlier_rows(name: str) -> list[dict[str, Any]]:
-    """What the same machine and versions gave before."""
+    """What the same machine and versions gave before; what another processor gave, too, where each row names its own.
+
+    Accuracies, bytes and ratios taken side by side can stand beside those of other processors, times cannot.
+    """
     file = RESULTS / f"{name}.json"
-    earlier = json.loads(file.read_text()) if file.is_file() else {"machine": None}
-    return earlier["rows"] if earlier["machine"] == describe_machine() else []
+    if not file.is_file():
+        return []
+    earlier = json.loads(file.read_text())
+    rows: list[dict[str, Any]] = earlier["rows"]
+    told = {"processor"} if all("processor" in row for row in rows) else set()
+    machine = describe_machine()
+    same = all(earlier["machine"].get(key) == value for key, value in machine.items() if key not in told)
+    return rows if same else []
