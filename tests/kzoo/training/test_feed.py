@@ -189,17 +189,18 @@ def test_a_feed_asks_the_split_once_where_memory_holds_it(digits, monkeypatch):
 
 def test_the_end_of_an_epoch_waits_for_no_tuning(digits):
     # tf.data's tuning wakes after 10, 30, 70, 150, 310, 630 ms, ... and misses one end in four.
-    feed, longest, lived = make_feed(digits.train, EpochOrder(len(digits.train), 1, seed=1), 10), 0.0, 0.33
+    feed, lived, waits = make_feed(digits.train, EpochOrder(len(digits.train), 1, seed=1), 10), 0.33, []
     assert not feed.options().autotune.enabled
-    for _ in range(12):
+    for _ in range(16):
         batches, began = iter(feed), time.perf_counter()
         while time.perf_counter() - began < lived:
             next(batches)
             time.sleep(0.002)
         ended = time.perf_counter()
         del batches
-        longest = max(longest, time.perf_counter() - ended)
-    assert longest < lived / 2
+        waits.append(time.perf_counter() - ended)
+    # One may be another process's.
+    assert sorted(waits)[-2] < lived / 2
 
 
 def test_places_in_a_vocabulary_stay_whole_numbers():
