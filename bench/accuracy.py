@@ -2,7 +2,8 @@
 
 Each training is `kzoo train`, which chooses the epoch on a part of the training split and measures the test split
 once; then `kzoo export --quantize int8` and `kzoo evaluate` on the file. Runs lie under `runs/accuracy`: what was
-interrupted goes on, and what is done is measured only. The data is looked for in the folder that KZOO_DATA names.
+interrupted goes on, and what is done, there or in `bench/parents`, is measured only. The data is looked for in the
+folder that KZOO_DATA names.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import describe_machine, keep_results, with_earlier
+from bench.parents import keep_parent, restore_parent
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "accuracy"
@@ -112,15 +114,16 @@ def kzoo(*words: str) -> str:
     return done.stdout
 
 
-def measure(training: Training) -> dict[str, Any]:
-    """Train, or go on with it, export and evaluate."""
+def measure(training: Training, keep: bool = False) -> dict[str, Any]:
+    """Train, or go on with it, export and evaluate; with `keep`, keep the run in `bench/parents`."""
     out = RUNS / training.name
     data = prepared(training.data)
-    info = json.loads((out / "run.json").read_text()) if (out / "run.json").exists() else {}
-    if not info:
+    if not (out / "run.json").exists() and not restore_parent(training.name, out, data):
         kzoo(*training.command(data, out))
-    elif info["status"] != "done":
+    elif json.loads((out / "run.json").read_text())["status"] != "done":
         kzoo("train", training.model, "--resume", "--out", str(out))
+    if keep:
+        keep_parent(training.name, out, data)
     info = json.loads((out / "run.json").read_text())
     metrics = json.loads((out / "metrics.json").read_text())
     file = out / "model.int8.tflite"

@@ -1,10 +1,11 @@
 """What compression costs and saves on real data: `python -m bench.compression [NAME…] [--methods METHOD,…]`.
 
-The parents are trainings of `bench.accuracy`. Each version is `kzoo compress`, then `kzoo export` with its gate open,
-and is measured on its exported file: accuracy on the test split, bytes, zeros and values counted in the file, time side
-by side with the float file. What has lost half of its filters learns for longer, and from the parent's answers as well.
-Runs lie under `runs/compression`; what is done there is measured only. Rows of other methods stay as they were if the
-parent's training has repeated its accuracy to the last digit, on the same processor.
+The parents are trainings of `bench.accuracy`; the small ones are kept in `bench/parents`. Each version is `kzoo
+compress`, then `kzoo export` with its gate open, and is measured on its exported file: accuracy on the test split,
+bytes, zeros and values counted in the file, time side by side with the float file. What has lost half of its filters
+learns for longer, and from the parent's answers as well. Runs lie under `runs/compression`; what is done there is
+measured only. Rows of other methods of the same parent stay as they were; those of an earlier training of it stay until
+all of their methods have been measured of this one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 
 from bench.accuracy import RUNS as PARENTS
 from bench.accuracy import TRAININGS, measure
-from bench.machine import describe_machine, earlier_rows, keep_results, with_earlier
+from bench.machine import describe_machine, earlier_rows, keep_results
+from bench.parents import name_weights
 from kzoo.compression import search
 from kzoo.compression.search import METHODS
 from kzoo.evaluation.tradeoffs import Version
@@ -49,7 +51,7 @@ _RECURRENT = ("dense", "prune50", "cluster16", "int8")
 def rows_of(name: str, methods: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Train, or go on with it, and measure the versions of a parent: those of some methods, or all."""
     training = next(each for each in TRAININGS if each.name == name)
-    measure(training)
+    measure(training, keep=True)
     methods = methods or (_RECURRENT if "lstm" in name else _CONVOLUTIONAL)
     chosen = {"split": "test", "out": RUNS / name}
     for method, epochs in _FILTER_EPOCHS.items():
@@ -67,6 +69,7 @@ def _row(parent: str, version: Version, dense: Version, versions: tuple[Version,
     tuned = Run(version.run).recipe if version.minutes else None
     return {
         "model": parent,
+        "parent": name_weights(PARENTS / parent),
         "version": version.name,
         "file": version.quantize,
         "epochs": tuned.epochs if tuned else 0,
@@ -87,15 +90,21 @@ def _row(parent: str, version: Version, dense: Version, versions: tuple[Version,
     }
 
 
-def _with_earlier(parent: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """These rows among those of before, versions in the order of `METHODS`."""
-    dense = [row for row in earlier_rows("compression") if (row["model"], row["version"]) == (parent, "dense")]
-    repeated = [(row["test"], row["processor"]) for row in dense] == [(rows[0]["test"], rows[0]["processor"])]
-    key = ("model", "version") if repeated else ("model",)
-    places = {model: place for place, model in enumerate(EPOCHS)}
-    order = list(METHODS)
-    kept = [row for row in with_earlier("compression", rows, list(EPOCHS), key) if row["version"] in order]
-    return sorted(kept, key=lambda row: (places[row["model"]], order.index(row["version"])))
+def with_earlier_parents(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows, all of one parent, among those of before: parents as in `EPOCHS`, versions as in `METHODS`."""
+    model, parent = rows[0]["model"], rows[0]["parent"]
+    measured = {row["version"] for row in rows}
+    earlier = [row for row in earlier_rows("compression") if row["version"] in METHODS]
+    others = [row for row in earlier if row["model"] != model]
+    siblings = [row for row in earlier if row["model"] == model]
+    rows = rows + [row for row in siblings if row["parent"] == parent and row["version"] not in measured]
+    older = [row for row in siblings if row["parent"] != parent]
+    if not {row["version"] for row in older} <= {row["version"] for row in rows}:
+        others += older
+    order = [*EPOCHS], [*METHODS]
+    return sorted(
+        rows + others, key=lambda row: (order[0].index(row["model"]), row["parent"], order[1].index(row["version"]))
+    )
 
 
 def main() -> None:
@@ -108,7 +117,7 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     for name in EPOCHS:
         if not chosen.names or name in chosen.names:
-            rows = _with_earlier(name, rows_of(name, chosen.methods))
+            rows = with_earlier_parents(rows_of(name, chosen.methods))
             print(keep_results("compression", "python -m bench.compression", rows), flush=True)
 
 
