@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import kzoo
 from bench import compression, parents
+from bench.machine import RESULTS
 from kzoo.run import MODEL, Run
+
+NAMES = ["resnet8.cifar10"]
 
 
 @pytest.fixture
@@ -57,6 +63,21 @@ def test_what_is_kept_stays_and_what_is_unfinished_or_large_is_not_kept(
     (run / MODEL).write_bytes(bytes(1_000_001))
     parents.keep_parent("b.photos", run, data)
     assert not (parents.KEPT / "b.photos").exists()
+
+
+def test_these_trainings_are_kept() -> None:
+    assert sorted(folder.name for folder in parents.KEPT.iterdir()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_kept_training_is_that_of_the_table_and_any_app_can_load_it(name: str) -> None:
+    kept = Run(parents.KEPT / name)
+    rows = json.loads((RESULTS / "accuracy.json").read_text())["rows"]
+    assert [row["test"] for row in rows if row["model"] == name] == [round(kept.metrics.accuracy, 4)]
+    assert kept.recipe.data.source == f"KZOO_DATA/{name.partition('.')[2]}"
+    model = kzoo.load(kept.path)
+    assert model.count_params() == kept.info.parameters
+    assert model(np.zeros((1, *kept.info.input.shape))).shape == (1, len(kept.info.classes))
 
 
 def test_rows_of_an_earlier_parent_stay_until_all_are_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
