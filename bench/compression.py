@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.accuracy import RUNS as PARENTS
 from bench.accuracy import TRAININGS, measure
-from bench.machine import describe_machine, earlier_rows, keep_results
+from bench.machine import describe_machine, keep_results, with_earlier
 from bench.parents import name_weights
 from kzoo.compression import search
 from kzoo.compression.search import METHODS
@@ -91,20 +91,16 @@ def _row(parent: str, version: Version, dense: Version, versions: tuple[Version,
 
 
 def with_earlier_parents(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """These rows, all of one parent, among those of before: parents as in `EPOCHS`, versions as in `METHODS`."""
+    """These rows, all of one parent, among those of before: models as in `EPOCHS`, versions as in `METHODS`."""
     model, parent = rows[0]["model"], rows[0]["parent"]
-    measured = {row["version"] for row in rows}
-    earlier = [row for row in earlier_rows("compression") if row["version"] in METHODS]
-    others = [row for row in earlier if row["model"] != model]
-    siblings = [row for row in earlier if row["model"] == model]
-    rows = rows + [row for row in siblings if row["parent"] == parent and row["version"] not in measured]
-    older = [row for row in siblings if row["parent"] != parent]
-    if not {row["version"] for row in older} <= {row["version"] for row in rows}:
-        others += older
-    order = [*EPOCHS], [*METHODS]
-    return sorted(
-        rows + others, key=lambda row: (order[0].index(row["model"]), row["parent"], order[1].index(row["version"]))
-    )
+    merged = with_earlier("compression", rows, list(EPOCHS), ("model", "parent", "version"))
+    merged = [row for row in merged if row["version"] in METHODS]
+    measured = {row["version"] for row in merged if (row["model"], row["parent"]) == (model, parent)}
+    older = [row for row in merged if row["model"] == model and row["parent"] != parent]
+    if {row["version"] for row in older} <= measured:
+        merged = [row for row in merged if row not in older]
+    models, methods = list(EPOCHS), list(METHODS)
+    return sorted(merged, key=lambda row: (models.index(row["model"]), row["parent"], methods.index(row["version"])))
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from bench import compression, parents
+from bench import compression, machine, parents
 from bench.machine import RESULTS
 from kzoo.run import MODEL, Run
 
@@ -88,7 +88,7 @@ def test_rows_of_an_earlier_parent_stay_until_all_are_measured_anew(monkeypatch:
     old = [row("resnet8.cifar10", "a", version) for version in ("dense", "int8", "qat")]
     new = [row("resnet8.cifar10", "b", version) for version in ("dense", "int8", "qat")]
     kept = [other, *old]
-    monkeypatch.setattr(compression, "earlier_rows", lambda name: kept)
+    monkeypatch.setattr(machine, "earlier_rows", lambda name: kept)
     kept = compression.with_earlier_parents(new[:2])
     assert kept == [*old, *new[:2], other]
     kept = compression.with_earlier_parents([new[0], new[2]])
