@@ -97,7 +97,7 @@ def test_a_network_that_gradient_descent_trained_is_not_thrown_away_once_it_is_f
 
 @pytest.mark.slow(15)
 def test_a_float_file_has_the_shared_values_too(trained_run, tmp_path):
-    run = kzoo.compress(trained_run, cluster=16, epochs=2, out=tmp_path / "clustered")
+    run = kzoo.compress(trained_run, cluster=16, epochs=6, out=tmp_path / "clustered")
     assert lost(trained_run, run) <= POINT
     clustered, plain = (kzoo.export_model(each, tmp_path / f"{each.path.name}.tflite") for each in (run, trained_run))
     # The converter folds the batch normalisations into the kernels.
