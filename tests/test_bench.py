@@ -14,7 +14,7 @@ from bench import compression, machine, parents
 from bench.machine import RESULTS
 from kzoo.run import MODEL, Run
 
-NAMES = ["bilstm.fsdd", "lstm.fsdd", "resnet8.cifar10"]
+NAMES = ["bilstm.fsdd", "ds_cnn.fsdd", "lstm.fsdd", "resnet8.cifar10"]
 
 
 @pytest.fixture
