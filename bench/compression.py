@@ -45,6 +45,8 @@ _CONVOLUTIONAL = (
 )
 #: Of those that have the parent as a teacher.
 _FILTER_EPOCHS = {"filters50": 40, "filters50-qat": 12}
+#: In place of those: kzoo's default, a third of the parent's epochs.
+_LONGER = {"resnet8.cifar10": {"cluster16": 40}}
 _RECURRENT = ("dense", "prune50", "cluster16", "int8")
 
 
@@ -54,9 +56,10 @@ def rows_of(name: str, methods: Sequence[str] | None = None) -> list[dict[str, A
     measure(training, keep=True)
     methods = methods or (_RECURRENT if "lstm" in name else _CONVOLUTIONAL)
     chosen = {"split": "test", "out": RUNS / name}
-    for method, epochs in _FILTER_EPOCHS.items():
+    for method, epochs in {**_FILTER_EPOCHS, **_LONGER.get(name, {})}.items():
         if method in methods:
-            search(PARENTS / name, methods=[method], epochs=epochs, distill=[PARENTS / name], **chosen)
+            teachers = [PARENTS / name] if method in _FILTER_EPOCHS else []
+            search(PARENTS / name, methods=[method], epochs=epochs, distill=teachers, **chosen)
     found = search(PARENTS / name, methods=methods, epochs=EPOCHS[name], **chosen)
     dense = found.versions[0]
     return [_row(name, version, dense, found.versions) for version in found.versions]
