@@ -16,7 +16,7 @@ KEPT = Path(__file__).parent / "parents"
 # run.json last: until then there is no run.
 _FILES = (MODEL, RECIPE, HISTORY, METRICS, LABELS, INFO)
 # Git holds every version of a file for ever.
-_LARGEST = 1_000_000
+_LARGEST = 3_500_000
 # Where the data lay, in the files that are kept.
 _DATA = "KZOO_DATA"
 
