@@ -12,6 +12,7 @@ import tensorflow_model_optimization as tfmot
 
 from kzoo.export.graph import GraphLayer
 
+from .coverage import DEPTHWISE
 from .kernels import kernel_places
 from .wrapping import Wrapping
 
@@ -41,6 +42,8 @@ class Clusterer(Wrapping):
         kernels = [self.variables[source.name][place] for place in kernel_places(source)]
         if source.name not in self.layers or any(kernel.shape.num_elements() <= self.clusters for kernel in kernels):
             return layer
+        if source.kind in DEPTHWISE:
+            _let_cluster(layer)
         has_zeros = any((kernel.numpy() == 0).any() for kernel in kernels)
         wrapper = tfmot.clustering.keras.cluster_weights(
             layer,
@@ -63,3 +66,14 @@ class Clusterer(Wrapping):
             name: [shared[id(variable)] if id(variable) in shared else variable.numpy() for variable in variables]
             for name, variables in self.variables.items()
         }
+
+
+def _let_cluster(layer: Any) -> None:
+    """Let TF-MOT cluster a depthwise convolution.
+
+    For what it cost in its authors' trials (https://github.com/tensorflow/model-optimization/pull/437) it does not, and
+    says nothing (https://github.com/tensorflow/model-optimization/issues/1132).
+    """
+    kind = type(layer)
+    weights = {"get_clusterable_weights": lambda self: [("depthwise_kernel", self.depthwise_kernel)]}
+    layer.__class__ = type(kind.__name__, (kind, tfmot.clustering.keras.ClusterableLayer), weights)

@@ -63,8 +63,8 @@ class _Pair:
         self.reader.weights = [(kernel * factors[:, None]).astype(np.float32), *bias]
 
 
-def equalise(graph: Graph, folded: Sequence[FoldedNormalization]) -> None:
-    """Equalise the kernels of neighbouring layers, in place.
+def equalise(graph: Graph, folded: Sequence[FoldedNormalization]) -> frozenset[str]:
+    """Equalise the kernels of neighbouring layers, in place; gives the names of those that have such a neighbour.
 
     Only ReLUs, padding and pooling may stand between two layers. Behind a ReLU6 the channels are scaled so that none is
     clipped below where it was, by the statistics of the maker's normalisation; where they are not known, and where
@@ -90,6 +90,7 @@ def equalise(graph: Graph, folded: Sequence[FoldedNormalization]) -> None:
         if highest > 0:
             # A factor for all channels changes no ratio of theirs.
             pair.divide(np.full_like(factors, highest / pair.cap))
+    return frozenset(layer.name for pair in pairs for layer in (pair.maker, pair.reader))
 
 
 def _pairs(graph: Graph, reaches: dict[str, np.ndarray | None]) -> list[_Pair]:

@@ -48,15 +48,28 @@ def layers_with_kernels(graph: Graph) -> list[GraphLayer]:
 
 
 def choose_layers(graph: Graph, *, ends: bool = False) -> list[str]:
-    """Names of the layers that are compressed: all but depthwise convolutions, which hold little and lose much.
+    """Names of the layers that may lose weights: all but depthwise convolutions, which hold little and lose much.
 
     Args:
         graph: the model's.
-        ends: whether the first layer with a kernel and the last ones, of which the same is true, are compressed, too.
+        ends: whether the first layer with a kernel and the last ones, of which the same is true, are among them.
     """
     layers = layers_with_kernels(graph)
     spared = set() if ends else _first_and_last(graph, layers)
     return [layer.name for layer in layers if layer.kind not in DEPTHWISE and layer.name not in spared]
+
+
+def choose_layers_to_cluster(graph: Graph, equalised: Collection[str]) -> list[str]:
+    """Names of all layers with kernels, but for depthwise convolutions whose channels differ in range.
+
+    A few values for channels that are orders of magnitude apart would leave nothing of the small ones.
+
+    Args:
+        graph: the model's.
+        equalised: what `equalise` gave.
+    """
+    layers = layers_with_kernels(graph)
+    return [layer.name for layer in layers if layer.kind not in DEPTHWISE or layer.name in equalised]
 
 
 def _first_and_last(graph: Graph, layers: Sequence[GraphLayer]) -> set[str]:

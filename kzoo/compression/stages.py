@@ -13,7 +13,7 @@ from kzoo.export.compression.batch_norm import FoldedNormalization, fold_batch_n
 from kzoo.export.compression.clustering import Clusterer
 from kzoo.export.compression.coverage import Coverage, cover
 from kzoo.export.compression.equalisation import equalise
-from kzoo.export.compression.kernels import choose_layers
+from kzoo.export.compression.kernels import choose_layers, choose_layers_to_cluster
 from kzoo.export.compression.pruning import Pruner, layers_for_xnnpack
 from kzoo.export.compression.quantization import QuantizationTrainer
 from kzoo.export.compression.targets import prune_targets
@@ -87,8 +87,9 @@ def _cluster(
     graph = read_graph(model)
     # A file holds folded kernels: it is those that are to have few values, for channels of like ranges.
     folded = fold_batch_norm(graph)
-    equalise(graph, folded)
-    wrapping = Clusterer(section.clusters, choose_layers(graph, ends=True), keep_zeros=bool(outcome.targets))
+    equalised = equalise(graph, folded)
+    layers = choose_layers_to_cluster(graph, equalised)
+    wrapping = Clusterer(section.clusters, layers, keep_zeros=bool(outcome.targets))
     bridged = build_bridge(graph, batch_size=None, wrap=wrapping)
     outcome.clustered = wrapping.clustered
     reporter.line(f"cluster {len(outcome.clustered)} layers to {section.clusters} values a kernel")

@@ -12,6 +12,7 @@ from kzoo.export import export_model
 from kzoo.export.bridge import build_bridge, check_bridge
 from kzoo.export.compression.batch_norm import FoldedNormalization, fold_batch_norm
 from kzoo.export.compression.equalisation import equalise
+from kzoo.export.compression.kernels import choose_layers_to_cluster
 from kzoo.export.graph import Graph, read_graph
 
 from .conftest import Digits, trained
@@ -99,6 +100,18 @@ def test_shared_values_and_channels_of_an_unknown_reach_stay_as_they_are():
         fold_batch_norm(raw)
         np.testing.assert_array_equal(kernel(equalised(model)[0], "stem"), kernel(raw, "stem"))
         assert (kernel(equalised(model)[0], "head") != kernel(raw, "head")).any()
+
+
+@pytest.mark.parametrize(
+    ("activation", "depthwise"), [("relu", ["depthwise"]), ("hard_swish", [])], ids=["a ReLU", "a hard swish"]
+)
+def test_a_depthwise_kernel_is_clustered_where_its_channels_are_alike(activation, depthwise):
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2D(CHANNELS, 3, activation=activation, name="stem")(image)
+    x = layers.DepthwiseConv2D(3, activation=activation, name="depthwise")(x)
+    graph = read_graph(keras.Model(image, layers.Conv2D(4, 1, name="pointwise")(x)))
+    chosen = choose_layers_to_cluster(graph, equalise(graph, fold_batch_norm(graph)))
+    assert chosen == ["stem", *depthwise, "pointwise"]
 
 
 def test_one_step_a_tensor_is_enough_where_channels_differ_by_thousands(digits: Digits, tmp_path: Path):

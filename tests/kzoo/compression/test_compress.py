@@ -105,6 +105,29 @@ def test_a_float_file_has_the_shared_values_too(trained_run, tmp_path):
     assert plain.gzip_size > 3 * clustered.gzip_size
 
 
+@pytest.mark.slow(40)
+def test_depthwise_kernels_share_their_values_too(tmp_path):
+    parent = kzoo.train("ds_cnn", epochs=20, settings={"model.arguments.dropout": 0.0}, out=tmp_path / "ds_cnn")
+    run = kzoo.compress(parent, cluster=16, epochs=6, out=tmp_path / "clustered")
+    file = kzoo.export_model(run, tmp_path / "clustered.tflite")
+    assert max(kernel.unique for kernel in count_file_kernels(file.path)) <= 16
+    assert lost(parent, file.path) <= POINT
+
+
+@pytest.mark.slow(10)
+def test_tf_mot_clusters_no_depthwise_layer_by_itself():
+    """https://github.com/tensorflow/model-optimization/issues/1132: what `Clusterer` works around."""
+    code = (
+        "import tf_keras, tensorflow_model_optimization as tfmot;"
+        "layer = tf_keras.layers.DepthwiseConv2D(3); layer.build((None, 8, 8, 4));"
+        "wrapper = tfmot.clustering.keras.cluster_weights("
+        "layer, 4, tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS);"
+        "print(wrapper.layer.get_clusterable_weights())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+
+
 @pytest.mark.slow(20)
 def test_a_clustered_lstm_loads_where_kzoo_is_not_imported_and_leaves_this_process_as_it_was(
     trained_sequence_run, tmp_path
