@@ -27,7 +27,7 @@ from kzoo.run import Run
 
 RUNS = PARENTS.parent / "compression"
 #: Epochs of fine-tuning for each method, by parent.
-EPOCHS = {"resnet8.cifar10": 6, "mobilenet_v2.cifar10": 1, "ds_cnn.fsdd": 8, "lstm.fsdd": 8, "bilstm.fsdd": 8}
+EPOCHS = {"resnet8.cifar10": 6, "mobilenet_v2.cifar10": 2, "ds_cnn.fsdd": 8, "lstm.fsdd": 8, "bilstm.fsdd": 8}
 _CONVOLUTIONAL = (
     "dense",
     "prune50",
@@ -47,7 +47,10 @@ _CONVOLUTIONAL = (
 _FILTER_EPOCHS = {"filters50": 40, "filters50-qat": 12}
 #: In place of those: kzoo's default, a third of the parent's epochs; where filters are gone, as many as the parent had,
 #: as learning-rate rewinding has it (arXiv 2003.02389).
-_LONGER = {"resnet8.cifar10": {"cluster16": 40, "filters50": 120}}
+_OWN_EPOCHS = {
+    "resnet8.cifar10": {"cluster16": 40, "filters50": 120},
+    "mobilenet_v2.cifar10": {"prune50-cluster64-qat": 4, "filters50": 12, "filters50-qat": 4},
+}
 _RECURRENT = ("dense", "prune50", "cluster16", "int8")
 
 
@@ -57,7 +60,7 @@ def rows_of(name: str, methods: Sequence[str] | None = None) -> list[dict[str, A
     measure(training, keep=True)
     methods = methods or (_RECURRENT if "lstm" in name else _CONVOLUTIONAL)
     chosen = {"split": "test", "out": RUNS / name}
-    for method, epochs in {**_FILTER_EPOCHS, **_LONGER.get(name, {})}.items():
+    for method, epochs in {**_FILTER_EPOCHS, **_OWN_EPOCHS.get(name, {})}.items():
         if method in methods:
             teachers = [PARENTS / name] if method in _FILTER_EPOCHS else []
             search(PARENTS / name, methods=[method], epochs=epochs, distill=teachers, **chosen)
